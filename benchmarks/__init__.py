@@ -1,0 +1,1 @@
+"""Latency and memory of a detector, measured beside its engine."""

@@ -1,0 +1,1 @@
+"""From a trained .keras model to the formats that devices run."""

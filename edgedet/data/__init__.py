@@ -1,0 +1,1 @@
+"""Datasets, augmentation, input pipelines and synthetic data."""

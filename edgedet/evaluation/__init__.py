@@ -1,0 +1,1 @@
+"""COCO metrics and reports of a detector on a dataset."""

@@ -1,0 +1,1 @@
+"""Detectors that run a model file on images, with no training framework."""

@@ -1,0 +1,1 @@
+"""Losses, target assignment, schedules and the trainer."""

@@ -1,0 +1,1 @@
+"""Calibration and quantization recipes, and what they cost in accuracy."""
