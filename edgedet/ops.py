@@ -74,13 +74,13 @@ def letterbox(
         )
     element = _dtype("dtype", dtype, _TENSOR_TYPES)
     means, divisors = _channels("mean", mean), _channels("std", std)
-    smallest = min(divisors)
-    if element != np.float32:
+    if element == np.float32:
+        scale, zero_point = 1.0, 0
+    else:
         scale = _scale("scale", scale)
         zero_point = _zero_point("zero_point", zero_point, element)
-        smallest *= scale
-    # Beyond these bounds the gain 1 / (std * scale) is no finite, positive float32.
-    if not 1e-30 < smallest <= max(divisors) < 1e30:
+    # Beyond these bounds 1 / (std * scale) is no finite, positive float32.
+    if not (1e-30 < min(divisors) * scale and max(divisors) * scale < 1e30):
         raise InvalidInputError(f"std must be positive and neither tiny nor huge, not {std!r}.")
     if out is None:
         tensor = np.empty((height, width, 3), element)
@@ -90,7 +90,7 @@ def letterbox(
         target = _output(out, (height, width, 3), element)
         if np.may_share_memory(target, image):
             raise InvalidInputError("out must not share memory with image.")
-    ratio = _native.letterbox(image, target, means, divisors, float(scale), int(zero_point))
+    ratio = _native.letterbox(image, target, means, divisors, scale, zero_point)
     return tensor, ratio
 
 
