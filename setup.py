@@ -80,7 +80,7 @@ setup(
     package_dir=package_dir,
     package_data={"edgedet": ["py.typed", "*.pyi", "assets/*"]},
     include_package_data=False,
-    ext_modules=[] if os.environ.get("EDGEDET_SKIP_NATIVE") else [Extension("edgedet._native", sources=[])],
+    ext_modules=[Extension("edgedet._native", sources=[])],
     cmdclass={"build_ext": CMakeBuild},
     zip_safe=False,
 )
