@@ -33,7 +33,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.fsync(written.fileno())
         aside.replace(target)
     except OSError as error:
-        raise _explained(error, target) from error
+        raise explained(error, target) from error
     finally:
         with suppress(OSError):
             aside.unlink()
@@ -50,7 +50,8 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
-def _explained(error: OSError, target: Path) -> OSError | EdgeDetError:
+def explained(error: OSError, target: Path) -> OSError | EdgeDetError:
+    """The error to raise when writing `target` failed: a sentence where the cause is known."""
     if isinstance(error, EdgeDetError):
         return error
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
