@@ -29,6 +29,9 @@ class CMakeBuild(build_ext):
         source = Path(__file__).resolve().parent
         module = Path(self.get_ext_fullpath(ext.name)).resolve()
         build = Path(self.build_temp).resolve() / "cmake"
+        if getattr(self, "editable_mode", False):
+            # setuptools' own choice is a new directory for each editable install.
+            build = source / "build" / f"editable-{sys.implementation.cache_tag}"
         build.mkdir(parents=True, exist_ok=True)
         cmake = _program("cmake", "CMAKE_BIN_DIR")
         # Paths are passed on every run: those in CMake's cache may lead into an isolated build

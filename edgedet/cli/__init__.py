@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        sys.stdout = None  # type: ignore[assignment]  # nothing more can be flushed into it
+        sys.stdout = None  # nothing more can be flushed into it
         sys.exit(1)
     except (EdgeDetError, OSError, ModuleNotFoundError) as error:
         sentence = _sentence(error)

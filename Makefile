@@ -1,0 +1,91 @@
+# `make demo` and `make test` do all set-up on a machine with Python 3.10+ and a C++17 compiler.
+
+PYTHON ?= python3
+VENV ?= .venv
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+ROOMS := converters quantization benchmarks
+
+# Each stamp records an install; it is renewed when what decides that install has changed.
+RUNTIME := $(VENV)/.runtime
+DEVELOPMENT := $(VENV)/.development
+BUILD_FILES := pyproject.toml setup.py CMakeLists.txt \
+	$(shell find native -type f \( -name '*.cc' -o -name '*.h' -o -name CMakeLists.txt \) \
+	! -path '*/tests/*')
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint bench clean check-demo check-test tree
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.* ## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+
+demo: $(RUNTIME) ## install into .venv, build, and run the bundled detector on the bundled picture
+	$(BIN)/edgedet demo
+
+test: check-test lint ## everything: lint, the C++ tests, the Python tests
+	PATH="$(CURDIR)/$(BIN):$$PATH" CMAKE_GENERATOR=Ninja cmake --preset release
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build --preset release
+	PATH="$(CURDIR)/$(BIN):$$PATH" ctest --preset release
+	$(BIN)/python -m pytest
+
+lint: $(DEVELOPMENT) tree ## formats, static checks, types, and which room imports which
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	find native -name '*.cc' -o -name '*.h' | xargs $(BIN)/clang-format --dry-run -Werror
+	cd build/tree && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml \
+	  --cache-dir $(CURDIR)/.mypy_cache
+	cd build/tree && $(abspath $(BIN))/lint-imports --config $(CURDIR)/pyproject.toml --no-cache
+
+bench: $(RUNTIME) ## latency of the bundled detector, step by step
+	$(BIN)/edgedet benchmark edgedet/assets/digits-m0-int8.tflite
+
+clean: ## remove everything built; .venv keeps what was downloaded
+	rm -rf build dist edgedet.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -f edgedet/_native.*.so $(RUNTIME) $(DEVELOPMENT)
+	find edgedet tests $(ROOMS) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# mypy and import-linter look for edgedet.converters inside edgedet/: here they find it there.
+tree:
+	@rm -rf build/tree && mkdir -p build/tree/edgedet
+	@ln -s $(addprefix $(CURDIR)/,$(filter-out %/__pycache__ %.so,$(wildcard edgedet/*)) $(ROOMS)) \
+		build/tree/edgedet/
+
+$(BIN)/python:
+	@$(MAKE) --no-print-directory check-demo
+	$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): $(BIN)/python $(BUILD_FILES)
+	@$(MAKE) --no-print-directory check-demo
+	@echo "Installing edgedet and what it needs at run time into $(VENV) ..."
+	$(PIP) --editable .
+	@touch $@
+
+$(DEVELOPMENT): $(BIN)/python $(BUILD_FILES)
+	@$(MAKE) --no-print-directory check-test
+	@echo "Installing edgedet and what its tests need into $(VENV); TensorFlow takes a while ..."
+	$(PIP) --editable '.[dev,train,convert,eval]'
+	@touch $(RUNTIME) $@
+
+# One sentence for each missing thing, all of them before anything is installed.
+check-demo:
+	@missing=0; \
+	need() { test "$$1" = 0 || { echo "$$2" >&2; missing=1; }; }; \
+	if command -v $(PYTHON) >/dev/null; then \
+	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))'; \
+	  need $$? "$(PYTHON) is older than Python 3.10: name a newer one, as in make PYTHON=python3.12 demo."; \
+	  $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; \
+	  need $$? "$(PYTHON) can't make virtual environments: install the Debian package python3-venv."; \
+	  $(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))'; \
+	  need $$? "The headers of $(PYTHON) are missing: install the Debian package python3-dev."; \
+	else \
+	  need 1 "$(PYTHON) is missing: install the Debian package python3."; \
+	fi; \
+	echo 'static_assert(__cplusplus >= 201703L, "");' | $(CXX) -std=c++17 -x c++ -fsyntax-only - 2>/dev/null; \
+	need $$? "A C++17 compiler ($(CXX)) is missing: install the Debian package g++."; \
+	exit $$missing
+
+check-test: check-demo
+	@echo '#include <gtest/gtest.h>' | $(CXX) -std=c++17 -x c++ -fsyntax-only - 2>/dev/null || \
+	{ echo "GoogleTest is missing: install the Debian package libgtest-dev." >&2; exit 1; }
