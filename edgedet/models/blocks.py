@@ -8,7 +8,7 @@ import keras
 from keras import layers
 
 from edgedet.models.graph import Feature, Tensor
-from edgedet.models.layers import StochasticDepth, WeightedFusion
+from edgedet.models.layers import NearestUpsampling, StochasticDepth, WeightedFusion
 
 ACTIVATIONS = ("swish", "hard_swish", "relu6", "relu")
 
@@ -135,7 +135,7 @@ class BlockStyle:
             x = self.conv(x, channels, name)
             if down < 0:
                 factor = 2**-down
-                x = layers.UpSampling2D(factor, interpolation="nearest", name=f"{name}_up")(x)
+                x = NearestUpsampling(factor, name=f"{name}_up")(x)
             return x
         if down > 1:
             # A 2x2 convolution of stride 2 is space-to-depth(2) followed by a 1x1 convolution:

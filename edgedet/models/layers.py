@@ -1,4 +1,4 @@
-"""Layers that Keras does not have: weighted fusion and stochastic depth."""
+"""Layers that Keras does not have: weighted fusion, nearest up-sampling, stochastic depth."""
 
 from __future__ import annotations
 
@@ -47,6 +47,40 @@ class WeightedFusion(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
         return {**super().get_config(), "epsilon": self.epsilon}
+
+
+@keras.saving.register_keras_serializable("edgedet")
+class NearestUpsampling(keras.layers.Layer):
+    """Repeat every row and column `factor` times.
+
+    The same function as Keras's `UpSampling2D`, which repeats by shapes known at run time only
+    and so leaves six operators in an exported graph where this one leaves one.
+
+    Input: [batch, rows, columns, channels], rows and columns known. Output:
+    [batch, rows * factor, columns * factor, channels].
+    """
+
+    def __init__(self, factor: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Return the enlarged map."""
+        _, rows, columns, _ = self.compute_output_shape(tuple(inputs.shape))
+        return ops.image.resize(
+            inputs, (rows, columns), interpolation="nearest", data_format="channels_last"
+        )
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """The input's shape with rows and columns multiplied."""
+        batch, rows, columns, channels = input_shape
+        if rows is None or columns is None:
+            raise ValueError(f"{self.name} needs maps of a known size, not {input_shape}")
+        return batch, rows * self.factor, columns * self.factor, channels
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {**super().get_config(), "factor": self.factor}
 
 
 @keras.saving.register_keras_serializable("edgedet")
