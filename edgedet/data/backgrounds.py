@@ -158,8 +158,9 @@ def _draw_clutter(rng: np.random.Generator, base: FloatArray) -> FloatArray:
             draw.line(line, fill=colour, width=thickness)
             cover.line(line, fill=opacity, width=thickness)
     size = (width, height)
-    colours = np.asarray(layer.resize(size, Image.Resampling.BOX), np.float32) / 255
-    share = np.asarray(mask.resize(size, Image.Resampling.BOX), np.float32)[..., None] / 255
+    colours = np.asarray(layer.resize(size, Image.Resampling.BOX), np.float32) / np.float32(255)
+    cover_small = np.asarray(mask.resize(size, Image.Resampling.BOX), np.float32)
+    share = cover_small[..., None] / np.float32(255)
     blended: FloatArray = base + (colours - base) * share
     return blended
 
