@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import io
 import os
+import stat
 import warnings
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -20,20 +22,19 @@ _MAX_BYTES = 2**31
 
 # Pillow can read more, but formats that run other programs (EPS) or are hardly pictures stay out.
 _FORMATS = (
-    "AVIF",
-    "BMP",
-    "DIB",
-    "GIF",
-    "ICO",
     "JPEG",
-    "JPEG2000",
-    "MPO",
-    "PCX",
     "PNG",
+    "BMP",
+    "GIF",
     "PPM",
-    "TGA",
-    "TIFF",
     "WEBP",
+    "TIFF",
+    "AVIF",
+    "DIB",
+    "ICO",
+    "JPEG2000",
+    "PCX",
+    "TGA",
 )
 
 _TRANSPARENT_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
@@ -65,29 +66,7 @@ def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
         InvalidInputError: a directory, empty, truncated, no picture, above `MAX_PIXELS`, or grey
             levels without a known white (32-bit and floating-point pictures).
     """
-    source = Path(path)
-    try:
-        if source.is_dir():
-            raise InvalidInputError(f"{source} is a directory; name a picture in it.")
-        if not source.exists():
-            raise MissingFileError(f"{source} does not exist; check the path.")
-        if not source.is_file():
-            raise InvalidInputError(f"{source} is no regular file; name a picture.")
-        if source.stat().st_size > _MAX_BYTES:
-            raise InvalidInputError(f"{source} is larger than 2 GiB; scale the picture down.")
-        data = source.read_bytes()
-    except PermissionError:
-        raise InvalidInputError(f"{source} can't be read; check its permissions.") from None
-    except OSError as error:
-        if isinstance(error, MissingFileError) or error.errno != errno.ENAMETOOLONG:
-            raise
-        raise MissingFileError(f"{str(source)[:80]}... is too long for a file name.") from None
-    except ValueError as error:
-        if isinstance(error, InvalidInputError):
-            raise
-        # A NUL byte: no file can have that name.
-        raise MissingFileError(f"{str(source)!r} does not exist; check the path.") from None
-    return read_image_bytes(data, str(source))
+    return read_image_bytes(_read_bytes(Path(path)), str(path))
 
 
 def read_image_bytes(data: bytes, name: str) -> npt.NDArray[np.uint8]:
@@ -99,7 +78,7 @@ def read_image_bytes(data: bytes, name: str) -> npt.NDArray[np.uint8]:
     if not data:
         raise InvalidInputError(f"{name} is empty; replace it by a picture.")
     try:
-        picture = Image.open(io.BytesIO(data), formats=_FORMATS)
+        picture = Image.open(io.BytesIO(data), formats=_formats())
     except Image.DecompressionBombError:
         raise InvalidInputError(_too_large(name)) from None
     # Decoders raise whatever a damaged file leads them to: struct.error, SyntaxError, KeyError ...
@@ -129,6 +108,32 @@ def to_rgb(picture: Image.Image, name: str = "the picture") -> npt.NDArray[np.ui
         raise InvalidInputError(
             f"{name} is damaged or truncated ({error}); replace it by an intact copy."
         ) from None
+
+
+def _read_bytes(source: Path) -> bytes:
+    try:
+        status = source.stat()
+        if stat.S_ISREG(status.st_mode) and status.st_size <= _MAX_BYTES:
+            return source.read_bytes()
+    except PermissionError:
+        raise InvalidInputError(f"{source} can't be read; check its permissions.") from None
+    # Names that are too long and links in a circle are OSErrors, a NUL byte is a ValueError.
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.EIO, errno.EMFILE, errno.ENFILE):
+            raise
+        raise MissingFileError(f"{source} does not exist; check the path.") from None
+    if stat.S_ISDIR(status.st_mode):
+        raise InvalidInputError(f"{source} is a directory; name a picture in it.")
+    if stat.S_ISREG(status.st_mode):
+        raise InvalidInputError(f"{source} is larger than 2 GiB; scale the picture down.")
+    raise InvalidInputError(f"{source} is no regular file; name a picture.")
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """The formats that this build of Pillow knows; naming an unknown one would be a KeyError."""
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
 def _too_large(name: str) -> str:
