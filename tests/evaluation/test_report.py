@@ -1,0 +1,150 @@
+"""The files and the tables that an evaluation leaves."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from edgedet.data.dataset import DetectionDataset
+from edgedet.errors import MissingDependencyError
+from edgedet.evaluation import ClassScore, evaluate
+from edgedet.evaluation.contact_sheet import FALSE_COLOUR, HIT_COLOUR, MISSED_COLOUR
+from edgedet.evaluation.plots import plot_precision_recall
+from edgedet.evaluation.report import points, tables, write_report
+
+MakeDataset = Callable[..., DetectionDataset]
+MakeDetector = Callable[..., Any]
+
+CAT = (10.0, 20.0, 310.0, 320.0)
+DOG = (400.0, 100.0, 600.0, 300.0)
+TRUTH = {42: [(CAT, "cat", False), (DOG, "dog", False)], 7: [(CAT, "dog", False)]}
+# On 42 all is found; on 7 a bird is seen instead of a dog.
+ANSWERS = {
+    "42.png": [(CAT, "cat", 0.9), (DOG, "dog", 0.8)],
+    "7.png": [(DOG, "bird", 0.7)],
+}
+PERFECT = {**ANSWERS, "7.png": [(CAT, "dog", 0.7)]}
+
+
+def test_metrics_json_holds_the_description_the_scores_and_the_files(
+    make_dataset: MakeDataset, fake_detector: MakeDetector, tmp_path: Path
+) -> None:
+    dataset = make_dataset(TRUTH, write_images=True)
+    result = evaluate(fake_detector(ANSWERS), dataset)
+    out = tmp_path / "run"
+    content = write_report(result, dataset, out, description={"model": "m.tflite"})
+    assert json.loads((out / "metrics.json").read_text()) == content
+    assert content["model"] == "m.tflite"
+    assert content["metrics"] == result.metrics
+    assert {entry["label"] for entry in content["per_class"]} == {"cat", "dog", "bird"}
+    assert content["files"] == {
+        "metrics": "metrics.json",
+        "pr_curve": "pr_curve.png",
+        "mistakes": "mistakes.png",
+    }
+    assert {path.name for path in out.iterdir()} == set(content["files"].values())
+
+
+def test_predictions_json_is_read_by_pycocotools(
+    make_dataset: MakeDataset,
+    fake_detector: MakeDetector,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from pycocotools.coco import COCO
+
+    from edgedet.evaluation.evaluator import coco_truth
+
+    dataset = make_dataset(TRUTH, write_images=True)
+    result = evaluate(fake_detector(ANSWERS), dataset)
+    content = write_report(result, dataset, tmp_path / "run", description={}, save_json=True)
+    coco = COCO()
+    coco.dataset = coco_truth(dataset)
+    coco.createIndex()
+    loaded = coco.loadRes(str(tmp_path / "run" / content["files"]["predictions"]))
+    capsys.readouterr()
+    assert len(loaded.anns) == 3
+    assert sorted(loaded.getCatIds(catNms=["cat", "dog"])) == [3, 90]
+
+
+def test_the_sheet_shows_images_with_mistakes_only(
+    make_dataset: MakeDataset, fake_detector: MakeDetector, tmp_path: Path
+) -> None:
+    dataset = make_dataset(TRUTH, write_images=True)
+    write_report(
+        evaluate(fake_detector(ANSWERS), dataset), dataset, tmp_path / "run", description={}
+    )
+    sheet = Image.open(tmp_path / "run" / "mistakes.png").convert("RGB")
+    assert sheet.width == 320  # one tile: image 42 has no mistake
+    picture = np.asarray(sheet)[30:]  # without the legend
+    assert _has_colour(picture, FALSE_COLOUR)
+    assert _has_colour(picture, MISSED_COLOUR)
+    assert not _has_colour(picture, HIT_COLOUR)
+
+
+def test_without_mistakes_there_is_no_sheet(
+    make_dataset: MakeDataset, fake_detector: MakeDetector, tmp_path: Path
+) -> None:
+    dataset = make_dataset(TRUTH, write_images=True)
+    result = evaluate(fake_detector(PERFECT), dataset)
+    content = write_report(result, dataset, tmp_path / "run", description={})
+    assert "mistakes" not in content["files"]
+    assert not (tmp_path / "run" / "mistakes.png").exists()
+
+
+@pytest.mark.parametrize("classes", [0, 1, 10, 80])
+def test_the_plot_is_a_picture_whatever_the_number_of_classes(classes: int, tmp_path: Path) -> None:
+    scores = [
+        ClassScore(f"class {n}", n, 5, {"AP50": 0.5}, np.linspace(1, 0, 101))
+        for n in range(classes)
+    ]
+    absent = ClassScore("never seen", 99, 0, {"AP50": -1.0}, np.full(101, -1.0))
+    plot_precision_recall([*scores, absent], tmp_path / "pr.png", title="a [strange] $title")
+    with Image.open(tmp_path / "pr.png") as picture:
+        assert picture.format == "PNG"
+        assert picture.size == (960, 660)
+
+
+def test_without_matplotlib_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'edgedet\[eval\]'"):
+        plot_precision_recall([], tmp_path / "pr.png")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.5432, "54.3"), (1.0, "100.0"), (0.0, "0.0"), (-1.0, "n/a")]
+)
+def test_scores_are_shown_as_points_of_100(value: float, text: str) -> None:
+    assert points(value) == text
+
+
+def test_the_tables_name_every_metric_and_class(
+    make_dataset: MakeDataset, fake_detector: MakeDetector
+) -> None:
+    result = evaluate(fake_detector(PERFECT), make_dataset(TRUTH))
+    console = Console(file=io.StringIO(), width=80)
+    console.print(tables(result))
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    rows = {cells[1].strip(): cells for cells in (line.split("│") for line in lines) if cells[1:]}
+    assert rows["AP"][2].strip() == "100.0"
+    assert rows["APs"][2].strip() == "n/a"
+    assert [cell.strip() for cell in rows["dog"][2:5]] == ["2", "100.0", "100.0"]
+    assert [cell.strip() for cell in rows["bird"][2:5]] == ["0", "n/a", "n/a"]
+
+
+def _has_colour(picture: np.ndarray, colour: str) -> bool:
+    value = [int(colour[start : start + 2], 16) for start in (1, 3, 5)]
+    return bool((picture == value).all(axis=-1).any())
