@@ -1,0 +1,95 @@
+"""The Keras model that `fit` trains: a network, its loss, and the moving average of its weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from edgedet.anchors import all_anchors
+from edgedet.spec import ModelSpec
+from edgedet.training.assignment import assign
+from edgedet.training.losses import detection_loss
+
+Tensor = Any
+
+BOX_LOSS_WEIGHT = 50.0
+"""EfficientDet's weight of the box loss."""
+
+
+class DetectionLearner(keras.Model):
+    """A network with EfficientDet's loss and an exponential moving average of all its weights.
+
+    The average covers batch statistics too (EfficientDet, section 5.1) and is kept in variables
+    of the learner, updated within the compiled step, so that it works alike on every backend.
+
+    Args:
+        network: from `edgedet.models.build`.
+        spec: its spec.
+        average_decay: decay of the moving average; it starts small and grows to this value.
+    """
+
+    def __init__(self, network: keras.Model, spec: ModelSpec, *, average_decay: float) -> None:
+        super().__init__(name="learner")
+        self.network = network
+        self.spec = spec
+        self.average_decay = average_decay
+        self.anchors = np.asarray(all_anchors(spec))
+        self.class_loss = keras.metrics.Mean("class_loss")
+        self.box_loss = keras.metrics.Mean("box_loss")
+        self.updates = self.add_weight(
+            shape=(), initializer="zeros", trainable=False, name="average_updates"
+        )
+        self.averages = [
+            self.add_weight(
+                shape=weight.shape,
+                # Bound now: the initializer runs at once, and the average starts at the weights.
+                initializer=lambda shape, dtype=None, value=weight: ops.convert_to_tensor(value),
+                trainable=False,
+                name=f"average_{index}",
+            )
+            for index, weight in enumerate(network.weights)
+        ]
+
+    def call(self, images: Tensor, training: bool = False) -> dict[str, Tensor]:
+        """Raw heads of normalized images [B, H, W, 3]."""
+        outputs: dict[str, Tensor] = self.network(images, training=training)
+        return outputs
+
+    def compute_loss(
+        self,
+        x: Tensor = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Tensor:
+        """Total loss of a batch; `y` holds `boxes` [B, M, 4] and `classes` [B, M], padded by -1."""
+        levels = self.spec.anchors.levels
+        logits = self._joined([y_pred[f"class_{level}"] for level in levels], self.spec.num_classes)
+        codes = self._joined([y_pred[f"box_{level}"] for level in levels], 4)
+        positive, labels, targets = assign(ops.convert_to_tensor(self.anchors), **y)
+        class_loss, box_loss = detection_loss(logits, codes, positive, labels, targets)
+        self.class_loss.update_state(class_loss)
+        self.box_loss.update_state(box_loss)
+        if training:
+            self._update_averages()
+        return class_loss + BOX_LOSS_WEIGHT * box_loss
+
+    def averaged_values(self) -> list[np.ndarray]:
+        """The averaged weights, in the order of `network.weights`."""
+        return [ops.convert_to_numpy(average) for average in self.averages]
+
+    def _joined(self, maps: list[Tensor], width: int) -> Tensor:
+        flat = [ops.reshape(level, (ops.shape(level)[0], -1, width)) for level in maps]
+        return ops.cast(ops.concatenate(flat, axis=1), "float32")
+
+    def _update_averages(self) -> None:
+        # A young average follows the weights closely: (1 + n) / (10 + n), as TensorFlow's does.
+        decay = ops.minimum(self.average_decay, (1.0 + self.updates) / (10.0 + self.updates))
+        for average, weight in zip(self.averages, self.network.weights, strict=True):
+            step = (1.0 - decay) * (ops.cast(weight, "float32") - average)
+            average.assign(average + step)
+        self.updates.assign(self.updates + 1.0)
