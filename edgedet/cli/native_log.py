@@ -1,0 +1,39 @@
+"""Keep an engine's own log lines out of a command's output."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# Written by LiteRT's C++ straight to file descriptor 2, with no setting to turn it off.
+_NOISE = (b"INFO: ", b"VERBOSE: ")
+
+
+@contextmanager
+def without_native_log() -> Iterator[None]:
+    """Hold back standard error of the process, then write it without informational log lines.
+
+    For the command line only, while a model is loaded: the descriptor belongs to the whole
+    process, so a library must not redirect it under other threads.
+    """
+    sys.stderr.flush()
+    try:
+        kept = os.dup(2)
+    except OSError:  # standard error is closed: nothing to keep clean
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            held.seek(0)
+            lines = [line for line in held if not line.startswith(_NOISE)]
+            if lines:
+                os.write(2, b"".join(lines))

@@ -1,0 +1,148 @@
+"""LiteRT (TensorFlow Lite): runs `.tflite` files."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgedet import archive
+from edgedet.errors import EdgeDetError, InvalidInputError, MissingDependencyError
+from edgedet.runtime.engines import TensorInfo, check_input, check_outputs
+
+# The same interpreter under its three names, the lightest package first.
+_PACKAGES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "tensorflow.lite")
+
+_IDENTIFIER = b"TFL3"
+
+
+class LiteRtEngine:
+    """One LiteRT interpreter with its tensors checked against the spec."""
+
+    name = "litert"
+
+    def __init__(self, path: Path, threads: int) -> None:
+        spec, model = archive.read_model(path)
+        if model[4:8] != _IDENTIFIER:
+            raise InvalidInputError(
+                f"{path} is no TensorFlow Lite model: its identifier is not TFL3; "
+                "convert or copy it again."
+            )
+        interpreter_type = _interpreter_type()
+        try:
+            interpreter = interpreter_type(model_content=model, num_threads=threads)
+        except (ValueError, RuntimeError) as error:
+            raise _unloadable(path, error) from None
+        self.path = path
+        self.threads: int | None = threads
+        self.spec = spec
+        self._interpreter = interpreter
+        inputs, outputs = interpreter.get_input_details(), _named_outputs(interpreter)
+        if len(inputs) != 1:
+            raise InvalidInputError(
+                f"{path} has {len(inputs)} inputs instead of one image; convert the model again."
+            )
+        # Checked before allocating: a hostile file could ask for any amount of memory.
+        self.input_info = _info(inputs[0]["name"], inputs[0])
+        check_input(path, spec, self.input_info)
+        self.class_info = _head(path, spec.class_outputs, outputs)
+        self.box_info = _head(path, spec.box_outputs, outputs)
+        check_outputs(path, spec, self.class_info, self.box_info)
+        try:
+            interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise _unloadable(path, error) from None
+        self._invoke: Callable[[], None] = interpreter.invoke
+        # Each of these makes a fresh view: LiteRT refuses to run while a view is alive.
+        self._input: Callable[[], npt.NDArray[Any]] = interpreter.tensor(inputs[0]["index"])
+        self._classes = _views(interpreter, spec.class_outputs, outputs)
+        self._boxes = _views(interpreter, spec.box_outputs, outputs)
+
+    def input(self) -> npt.NDArray[Any]:
+        """A writable view of the input tensor; drop it before `run`."""
+        return self._input()
+
+    def run(self) -> None:
+        """Run the network on what the input tensor holds."""
+        try:
+            self._invoke()
+        except (ValueError, RuntimeError) as error:
+            raise EdgeDetError(f"{self.path}: LiteRT failed to run it ({_line(error)}).") from error
+
+    def outputs(self) -> tuple[list[npt.NDArray[Any]], list[npt.NDArray[Any]]]:
+        """Views of the class and box tensors; drop them before the next `run`."""
+        return [view() for view in self._classes], [view() for view in self._boxes]
+
+
+def load(path: Path, threads: int) -> LiteRtEngine:
+    """Load a `.tflite` file that `edgedet convert` wrote (see `open_engine`)."""
+    return LiteRtEngine(path, threads)
+
+
+def _interpreter_type() -> Any:
+    for package in _PACKAGES:
+        try:
+            return importlib.import_module(package).Interpreter
+        except ImportError:
+            continue
+    raise MissingDependencyError(
+        "Running a .tflite file needs LiteRT; install it with `pip install ai-edge-litert`."
+    )
+
+
+def _named_outputs(interpreter: Any) -> dict[str, Mapping[str, Any]]:
+    """Output tensors by name: the signature's names, which converters keep, before tensor names."""
+    details = interpreter.get_output_details()
+    named = {str(detail["name"]).removesuffix(":0"): detail for detail in details}
+    primary = {detail["index"] for detail in details}
+    for signature in interpreter.get_signature_list():
+        outputs = interpreter.get_signature_runner(signature).get_output_details()
+        # Other signatures may run other subgraphs, whose tensors `tensor()` can't reach.
+        if {detail["index"] for detail in outputs.values()} == primary:
+            named |= outputs
+    return named
+
+
+def _head(
+    path: Path, names: tuple[str, ...], outputs: Mapping[str, Mapping[str, Any]]
+) -> tuple[TensorInfo, ...]:
+    if missing := [name for name in names if name not in outputs]:
+        raise InvalidInputError(
+            f"{path} has no output {', '.join(missing)}, which its spec names; "
+            "convert the model again."
+        )
+    return tuple(_info(name, outputs[name]) for name in names)
+
+
+def _views(
+    interpreter: Any, names: tuple[str, ...], outputs: Mapping[str, Mapping[str, Any]]
+) -> list[Callable[[], npt.NDArray[Any]]]:
+    return [interpreter.tensor(outputs[name]["index"]) for name in names]
+
+
+def _info(name: str, details: Mapping[str, Any]) -> TensorInfo:
+    scales = details["quantization_parameters"]["scales"]
+    zero_points = details["quantization_parameters"]["zero_points"]
+    dtype = np.dtype(details["dtype"])
+    quantized = dtype.kind in "iu" and len(scales) == len(zero_points) == 1
+    return TensorInfo(
+        name=name,
+        shape=tuple(int(side) for side in details["shape"]),
+        dtype=dtype,
+        scale=float(scales[0]) if quantized else None,
+        zero_point=int(zero_points[0]) if quantized else None,
+    )
+
+
+def _unloadable(path: Path, error: Exception) -> InvalidInputError:
+    return InvalidInputError(
+        f"{path} can't be loaded by LiteRT ({_line(error)}); convert or copy it again."
+    )
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from edgedet import Detector
+from edgedet.archive import read_model
+from edgedet.cli import main
+
+HERE = Path(__file__).parent
+COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left behind: exit status, standard output, standard error."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def blocks_model() -> ModuleType:
+    """The script that made the model files in `data/`."""
+    spec = importlib.util.spec_from_file_location("blocks_model", HERE / "blocks_model.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def int8_file() -> Path:
+    return HERE / "data" / "blocks-int8.tflite"
+
+
+@pytest.fixture(scope="session")
+def float_file() -> Path:
+    return HERE / "data" / "blocks-float32.tflite"
+
+
+@pytest.fixture(scope="session")
+def model_bytes(int8_file: Path) -> bytes:
+    """The int8 network without its spec."""
+    return read_model(int8_file)[1]
+
+
+@pytest.fixture(scope="session")
+def detector(int8_file: Path) -> Detector:
+    return Detector(int8_file, threads=1)
+
+
+@pytest.fixture
+def scene() -> Callable[..., npt.NDArray[np.uint8]]:
+    """Makes a grey picture with squares on it, each (colour, x, y, side)."""
+
+    def make(
+        height: int, width: int, squares: Sequence[tuple[str, int, int, int]] = ()
+    ) -> npt.NDArray[np.uint8]:
+        picture = np.full((height, width, 3), 128, np.uint8)
+        for colour, x, y, side in squares:
+            picture[y : y + side, x : x + side] = COLOURS[colour]
+        return picture
+
+    return make
+
+
+@pytest.fixture
+def edgedet(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Outcome]:
+    """Runs the command line in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def run(*words: object) -> Outcome:
+        capfd.readouterr()
+        code = 0
+        try:
+            main([str(word) for word in words])
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else int(bool(stop.code))
+        captured = capfd.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return run
