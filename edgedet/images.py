@@ -20,7 +20,8 @@ from edgedet.errors import InvalidInputError, MissingFileError
 MAX_PIXELS = 178_000_000
 _MAX_BYTES = 2**31
 
-# Pillow can read more, but formats that run other programs (EPS) or are hardly pictures stay out.
+# Pillow can read more, but formats that run other programs (EPS) or have no signature (TGA, which
+# text can be mistaken for) stay out.
 _FORMATS = (
     "JPEG",
     "PNG",
@@ -33,8 +34,6 @@ _FORMATS = (
     "DIB",
     "ICO",
     "JPEG2000",
-    "PCX",
-    "TGA",
 )
 
 _TRANSPARENT_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})

