@@ -21,6 +21,7 @@ _STYLES = tuple((colour, dash) for dash, colour in product(_DASHES, _COLOURS))
 # With more classes than this, nobody can tell their curves apart: then only the weakest are named.
 _MOST_NAMED = 12
 _WEAKEST = 5
+_LONGEST_LABEL = 24
 
 
 def check_available() -> None:
@@ -76,7 +77,7 @@ def plot_precision_recall(
             color=colour,
             linestyle=dash,
             linewidth=1.6,
-            label=f"{entry.label}  {100 * entry.metrics['AP50']:.1f}",
+            label=_legend_entry(entry.metrics["AP50"], entry.label),
             zorder=2,
         )
     if known:
@@ -86,7 +87,7 @@ def plot_precision_recall(
             mean,
             color="black",
             linewidth=3,
-            label=f"mean  {100 * float(mean.mean()):.1f}",
+            label=_legend_entry(float(mean.mean()), "mean"),
             zorder=3,
         )
         heading = "AP50" if len(named) == len(known) else f"AP50, weakest {len(named)}"
@@ -94,10 +95,16 @@ def plot_precision_recall(
     else:
         axes.text(0.5, 0.5, "no objects to find", ha="center", va="center")
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="Recall", ylabel="Precision (IoU 0.5)")
-    axes.set_title(title, loc="left")
+    axes.set_title(title, loc="left", parse_math=False)
     axes.grid(color="0.9", linewidth=0.8)
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     with replacing(path) as aside:
         figure.savefig(aside, format="png", metadata={"Software": None})
+
+
+def _legend_entry(value: float, label: str) -> str:
+    # The number first: matplotlib leaves out entries that begin with an underscore.
+    shortened = label if len(label) <= _LONGEST_LABEL else label[: _LONGEST_LABEL - 1] + "…"
+    return f"{100 * value:.1f}  " + shortened.replace("$", r"\$")
