@@ -1,4 +1,4 @@
-"""`edgedet synth`: make a synthetic detection data set."""
+"""`edgedet synth`: make a synthetic detection dataset."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def synth(
     """Make scenes of handwritten digits on cluttered backgrounds, with COCO json and data.yaml.
 
     The digits are scikit-learn's handwritten samples; no sample is in both train and val. A scene
-    depends on the seed and its number only, so a larger data set begins with the smaller one.
+    depends on the seed and its number only, so a larger dataset begins with the smaller one.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn

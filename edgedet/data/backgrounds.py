@@ -69,7 +69,8 @@ def _ramp(rng: np.random.Generator, height: int, width: int) -> FloatArray:
     y = np.linspace(-0.5, 0.5, height, dtype=np.float32)[:, None]
     x = np.linspace(-0.5, 0.5, width, dtype=np.float32)[None, :]
     along = np.float32(math.cos(angle)) * x + np.float32(math.sin(angle)) * y
-    return (along - along.min()) / max(float(along.max() - along.min()), 1e-6)
+    ramp: FloatArray = (along - along.min()) / max(float(along.max() - along.min()), 1e-6)
+    return ramp
 
 
 def _mixed(rng: np.random.Generator, share: FloatArray) -> FloatArray:

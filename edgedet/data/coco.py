@@ -129,7 +129,7 @@ def _images(path: Path, entries: list[dict[str, Any]]) -> list[CocoImage]:
     _refuse(
         path,
         (f"images[{i}]" for i, entry in enumerate(entries) if not _is_image(entry)),
-        "lacks an integer `id`, a `file_name`, or a positive `width` and `height`",
+        "needs an integer `id`, a `file_name`, and a positive `width` and `height`",
         "complete it",
     )
     images = [
@@ -169,7 +169,7 @@ def _collect(
     _refuse(
         path,
         (
-            f"annotation id {_shown(identity)}"
+            f"annotation id {identity}"
             for identity in _repeated(
                 _hashable(entry["id"]) for entry in annotations if "id" in entry
             )
@@ -181,7 +181,7 @@ def _collect(
     _refuse(
         path,
         (
-            f"{label} (image_id {_shown(image)})"
+            f"{label} (image_id {image})"
             for label, image in zip(labels, image_ids, strict=True)
             if image not in index_of
         ),
@@ -192,7 +192,7 @@ def _collect(
     _refuse(
         path,
         (
-            f"{label} (category_id {_shown(category)})"
+            f"{label} (category_id {category})"
             for label, category in zip(labels, category_ids, strict=True)
             if category not in categories
         ),
@@ -213,7 +213,7 @@ def _collect(
             kept.append(i)
     if bad and not drop_bad_boxes:
         raise InvalidInputError(
-            f"{path}: {bad[0]}{_others(len(bad) - 1, 'box', 'boxes')}; correct the file, or put "
+            f"{path}: {bad[0]}{_others(len(bad) - 1)}; correct the file, or put "
             "`bad_boxes: drop` into the data.yaml to leave such boxes out."
         )
 
@@ -256,24 +256,22 @@ def _box(values: Any, image: CocoImage) -> tuple[float, float, float, float] | s
     )
     left, top = max(x, 0.0), max(y, 0.0)
     right, bottom = min(right, float(image.width)), min(bottom, float(image.height))
-    # The boxes are kept in float32, in which a sliver may have no width left.
-    if not within or np.float32(right) <= np.float32(left) or np.float32(bottom) <= np.float32(top):
+    if not within or right <= left or bottom <= top:
         return f"has a bbox outside its picture of {image.width} x {image.height} pixels, {shown}"
+    # The boxes are kept in float32, in which a sliver may have no width left.
+    if np.float32(right) <= np.float32(left) or np.float32(bottom) <= np.float32(top):
+        return f"has a bbox without area, {shown}"
     return left, top, right, bottom
 
 
 def _refuse(path: Path, offenders: Iterable[str], fault: str, remedy: str) -> None:
     names = list(offenders)
     if names:
-        raise InvalidInputError(
-            f"{path}: {names[0]} {fault}{_others(len(names) - 1, 'entry', 'entries')}; {remedy}."
-        )
+        raise InvalidInputError(f"{path}: {names[0]} {fault}{_others(len(names) - 1)}; {remedy}.")
 
 
-def _others(count: int, singular: str, plural: str) -> str:
-    if count <= 0:
-        return ""
-    return f", and so has or is {count} more {singular if count == 1 else plural}"
+def _others(count: int) -> str:
+    return f", and {count} more like it" if count else ""
 
 
 def _repeated(identities: Iterable[Any]) -> list[Any]:
@@ -294,8 +292,8 @@ def _is_integer(value: object) -> TypeGuard[int]:
 
 
 def _hashable(value: Any) -> Any:
-    """The value itself if it is an id, else text that equals no id."""
-    return value if _is_integer(value) else f"{_shown(value)}"
+    """The value itself if it can be an id, else a text that shows it and equals no id."""
+    return value if _is_integer(value) else _shown(value)
 
 
 def _shown(value: Any) -> str:

@@ -17,7 +17,7 @@ FloatArray = npt.NDArray[np.float32]
 SPLITS = ("train", "val")
 
 _VAL_SHARE = 0.2
-# The split of samples is a property of the data set, not of a run: no seed changes it, so a model
+# The split of samples is a property of the dataset, not of a run: no seed changes it, so a model
 # trained on one seed's scenes can be judged on another's.
 _SPLIT_SEED = 1797
 

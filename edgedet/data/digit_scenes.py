@@ -92,7 +92,7 @@ def scene(seed: int, split: str, number: int, options: SceneOptions) -> Scene:
     if rng.random() < 0.6:
         height, width = width, height
     canvas = background(rng, height, width)
-    # The first scene is never empty, so that every data set has a box to learn from.
+    # The first scene is never empty, so that every dataset has a box to learn from.
     empty = rng.random() < _EMPTY_SHARE and number > 0
     count = 0 if empty else int(rng.integers(1, _MAX_DIGITS + 1))
     placed = _place(rng, split, count, height, width, options)
@@ -260,7 +260,7 @@ def _photographed(
         channels = 3 if rng.random() < 0.5 else 1
         grain = rng.standard_normal((*noisy.shape[:2], channels))
         noisy = noisy + strength * grain.astype(np.float32)
-    pixels = np.clip(noisy + 0.5, 0, 255).astype(np.uint8)
+    pixels: npt.NDArray[np.uint8] = np.clip(noisy + 0.5, 0, 255).astype(np.uint8)
     if rng.random() < 0.25:
         coded = io.BytesIO()
         quality = int(rng.integers(round(80 - 45 * freedom), 91))

@@ -1,4 +1,4 @@
-"""A synthetic detection data set of handwritten digits, written as COCO json plus `data.yaml`."""
+"""A synthetic detection dataset of handwritten digits, written as COCO json plus `data.yaml`."""
 
 from __future__ import annotations
 
@@ -110,10 +110,10 @@ def generate(
     processes: int | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> SynthSummary:
-    """Write a data set of digit scenes to `directory`, whole or not at all.
+    """Write a dataset of digit scenes to `directory`, whole or not at all.
 
     A scene depends on the seed, its split and its number only: neither the number of processes nor
-    that of scenes changes it. An earlier data set of this kind in `directory` is replaced.
+    that of scenes changes it. An earlier dataset of this kind in `directory` is replaced.
 
     Args:
         directory: new or empty directory, or one that this function wrote.
@@ -296,7 +296,7 @@ def _check_replaceable(target: Path) -> None:
         raise explained(error, target) from error
     if entries and not (entries <= _ENTRIES and _is_marked(target)):
         raise InvalidInputError(
-            f"{target} is not empty and holds other files than a synthetic data set; "
+            f"{target} is not empty and holds other files than a synthetic dataset; "
             "name a new or empty directory."
         )
 

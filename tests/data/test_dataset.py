@@ -47,7 +47,7 @@ Content = tuple[dict[str, Any], dict[str, Any]]
 def written(
     folder: Path, change: Callable[[dict[str, Any], dict[str, Any]], object] | None = None
 ) -> Path:
-    """A data set in `folder`, the same for train and val, after `change(description, coco)`."""
+    """A dataset in `folder`, the same for train and val, after `change(description, coco)`."""
     description, coco = copy.deepcopy(DESCRIPTION), copy.deepcopy(COCO)
     if change:
         change(description, coco)
@@ -167,7 +167,7 @@ BAD_BOXES = [
     pytest.param([90, 0, 20, 20], "outside its picture", id="right"),
     pytest.param([0, 70, 20, 20], "outside its picture", id="below"),
     pytest.param([100.2, 0, 0.5, 20], "outside its picture", id="within the tolerance only"),
-    pytest.param([5, 5, 1e-9, 5], "outside its picture|without area", id="a sliver"),
+    pytest.param([5, 5, 1e-9, 5], "without area", id="a sliver"),
     pytest.param([5, 5, 0, 5], "without area", id="no width"),
     pytest.param([5, 5, 5, 0], "without area", id="no height"),
     pytest.param([20, 20, -5, 5], "without area", id="negative width"),
@@ -210,7 +210,7 @@ def test_the_number_of_bad_boxes_is_told(tmp_path: Path) -> None:
         for annotation in coco["annotations"]:
             annotation["bbox"] = [0, 0, 0, 0]
 
-    with pytest.raises(InvalidInputError, match=r"annotation 5 .* 2 more boxes"):
+    with pytest.raises(InvalidInputError, match=r"annotation 5 .*, and 2 more like it; "):
         load_dataset(written(tmp_path, change), "train")
 
 
@@ -237,10 +237,12 @@ def without(key: str) -> Callable[..., object]:
         pytest.param(described(path="nowhere"), MissingFileError, r"`path` names .*nowhere"),
         pytest.param(described(path=7), InvalidInputError, "`path` must be a directory"),
         pytest.param(without("train"), InvalidInputError, "has no `train`; it has val"),
-        pytest.param(described(train=None), InvalidInputError, "write `train: {images"),
+        pytest.param(described(train=None), InvalidInputError, "`train` does not say where"),
         pytest.param(described(train="images/train"), InvalidInputError, "names no COCO json"),
         pytest.param(
-            described(train={"images": "images/train"}), InvalidInputError, "write `train: {images"
+            described(train={"images": "images/train"}),
+            InvalidInputError,
+            "`train` does not say where",
         ),
         pytest.param(
             described(train={"images": "x", "annotations": "annotations/train.json"}),
@@ -268,23 +270,23 @@ def without(key: str) -> Callable[..., object]:
         pytest.param(described(flip="no"), InvalidInputError, "`flip` must be true or false"),
         pytest.param(described(bad_boxes="skip"), InvalidInputError, "must be error or drop"),
         pytest.param(
-            described(bad_box="drop"), InvalidInputError, "unknown key .*bad_box.* `bad_boxes`"
+            described(bad_box="drop"), InvalidInputError, "unknown key `bad_box`; write `bad_boxes`"
         ),
         # the json
         pytest.param(
             annotation(1, category_id=5), InvalidInputError, r"annotation 6 \(category_id 5\) has"
         ),
-        pytest.param(annotation(1, category_id="4"), InvalidInputError, "class that is not in"),
+        pytest.param(annotation(1, category_id="4"), InvalidInputError, r"\(category_id '4'\) has"),
         pytest.param(annotation(1, category_id=[4]), InvalidInputError, "class that is not in"),
         pytest.param(
             annotation(1, image_id=71), InvalidInputError, r"annotation 6 \(image_id 71\) belongs"
         ),
         pytest.param(annotation(1, id=5), InvalidInputError, "annotation id 5 occurs twice"),
         pytest.param(image(1, id=70), InvalidInputError, "image id 70 occurs twice"),
-        pytest.param(image(1, id="3"), InvalidInputError, r"images\[1\] lacks an integer `id`"),
-        pytest.param(image(1, width=0), InvalidInputError, r"images\[1\] lacks"),
-        pytest.param(image(1, height=10**9), InvalidInputError, r"images\[1\] lacks"),
-        pytest.param(image(1, file_name=""), InvalidInputError, r"images\[1\] lacks"),
+        pytest.param(image(1, id="3"), InvalidInputError, r"images\[1\] needs an integer `id`"),
+        pytest.param(image(1, width=0), InvalidInputError, r"images\[1\] needs"),
+        pytest.param(image(1, height=10**9), InvalidInputError, r"images\[1\] needs"),
+        pytest.param(image(1, file_name=""), InvalidInputError, r"images\[1\] needs"),
         pytest.param(
             image(1, file_name="gone.jpg"), MissingFileError, r"gone\.jpg' does not exist; correct"
         ),
@@ -343,14 +345,14 @@ DEEP = 100_000
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        pytest.param(b"", "no description of a data set", id="empty"),
-        pytest.param(b"just text", "no description of a data set", id="text"),
-        pytest.param(b"- a\n- b\n", "no description of a data set", id="list"),
+        pytest.param(b"", "no description of a dataset", id="empty"),
+        pytest.param(b"just text", "no description of a dataset", id="text"),
+        pytest.param(b"- a\n- b\n", "no description of a dataset", id="list"),
         pytest.param(b"names: [a, b\nflip: {", "not valid YAML: .* in line 2", id="unclosed"),
         pytest.param(b"a: \x00\xff", "not valid YAML", id="binary"),
         pytest.param(b"names: 2024-99-99", "not valid YAML", id="impossible date"),
         pytest.param(b"names: " + b"9" * 5000, "not valid YAML", id="endless number"),
-        pytest.param(b"{" * 5000, "not valid YAML", id="deep nesting"),
+        pytest.param(b"{" * 200_000, "more than 20 deep", id="deep nesting"),
         pytest.param(b"? [a]\n: 1\n", "not valid YAML|no description", id="list as key"),
         pytest.param(
             b"names: !!python/object/apply:os.system [exit]", "not valid YAML", id="runs nothing"

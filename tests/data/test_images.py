@@ -186,6 +186,7 @@ def png_of_size(width: int, height: int) -> bytes:
 NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize(
     ("data", "fault"),
     [
@@ -204,6 +205,7 @@ def test_what_is_no_usable_picture_is_refused(data: bytes, fault: str) -> None:
         read_image_bytes(data, "upload.png")
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_sizes_near_the_limit_are_told_apart_by_the_header() -> None:
     width, height = 17800, 10000
     assert width * height == MAX_PIXELS
