@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,11 +12,12 @@ from edgedet.errors import InvalidInputError
 
 FORMAT_VERSION = 1
 
-# A spec comes out of files of unknown origin: sizes that would make us allocate without bound are refused.
+# A spec comes out of files of unknown origin: sizes that would allocate without bound are refused.
 _MAX_SIDE = 8192
 _MAX_CLASSES = 100_000
 _MAX_LEVEL = 12
 _MAX_ANCHORS = 64
+_MAX_VALUE = 1e6
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class InputSpec:
         _freeze(self, "mean", _numbers("input.mean", self.mean, 3))
         _freeze(self, "std", _numbers("input.std", self.std, 3))
         if any(value <= 0 for value in self.std):
-            raise InvalidInputError(f"input.std must be positive, not {self.std}.")
+            raise InvalidInputError("input.std must be positive.")
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ class ModelSpec:
         anchors: the anchors that the heads refer to.
         labels: class names in the order of the class logits.
         category_ids: the data set's own id of each class (COCO ids are kept as they were).
-        activation: activation function of the network: `swish`, `hard_swish`, `relu6` or `relu`.
-        provenance: how the file came to be (data, epochs, seed, quantization, ...): JSON values only.
+        activation: the network's activation: `swish`, `hard_swish`, `relu6` or `relu`.
+        provenance: how the file came to be (data, epochs, seed, quantization, ...), as JSON values.
     """
 
     name: str
@@ -196,16 +196,17 @@ def _parse(kind: Any, name: str, values: Any) -> Any:
 
 def _check_integer(name: str, value: object, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise InvalidInputError(f"{name} must be an integer from {low} to {high}, not {value!r}.")
+        raise InvalidInputError(f"{name} must be an integer from {low} to {high}.")
 
 
 def _numbers(name: str, values: Sequence[float], count: int | None) -> tuple[float, ...]:
     fits = isinstance(values, (list, tuple)) and (count is None or len(values) == count)
+    # The bound also keeps integers out that no float can hold.
     if not fits or not all(
-        isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _MAX_VALUE
         for value in values
     ):
-        raise InvalidInputError(f"{name} must be {count or 'some'} finite numbers, not {values!r}.")
+        raise InvalidInputError(f"{name} must be {count or 'some'} finite numbers.")
     return tuple(float(value) for value in values)
 
 
