@@ -1,12 +1,39 @@
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 def letterbox(
-    image: npt.NDArray[Any],
+    image: npt.NDArray[np.uint8],
     out: npt.NDArray[Any],
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
     scale: float,
     zero_point: int,
 ) -> float: ...
+def decode(
+    codes: npt.NDArray[np.float32], anchors: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]: ...
+def nms(
+    boxes: npt.NDArray[np.float32],
+    scores: npt.NDArray[np.float32],
+    class_ids: npt.NDArray[np.int64] | None,
+    iou_threshold: float,
+    score_threshold: float,
+    max_detections: int,
+) -> npt.NDArray[np.int64]: ...
+def postprocess(
+    class_maps: list[npt.NDArray[Any]],
+    box_maps: list[npt.NDArray[Any]],
+    class_quantization: list[tuple[float, int]],
+    box_quantization: list[tuple[float, int]],
+    grids: list[tuple[int, int, float]],
+    anchor_sizes: list[npt.NDArray[np.float32]],
+    num_classes: int,
+    conf: float,
+    iou: float,
+    max_det: int,
+    ratio: float,
+    image_height: float,
+    image_width: float,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64]]: ...

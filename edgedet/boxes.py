@@ -44,9 +44,11 @@ def decode(codes: FloatArray, anchors: FloatArray) -> FloatArray:
     codes = np.asarray(codes, np.float32)
     centre_y = codes[:, 0] * anchors[:, 3] + anchors[:, 1]
     centre_x = codes[:, 1] * anchors[:, 2] + anchors[:, 0]
-    limit = np.float32(LOG_SIZE_LIMIT)
-    half_height = np.exp(np.minimum(codes[:, 2], limit)) * anchors[:, 3] * np.float32(0.5)
-    half_width = np.exp(np.minimum(codes[:, 3], limit)) * anchors[:, 2] * np.float32(0.5)
+    # Rounded from float64, because float32 exponentials differ between machines by a step or two.
+    limited = np.minimum(codes[:, 2:], np.float32(LOG_SIZE_LIMIT))
+    factors = np.exp(limited.astype(np.float64)).astype(np.float32)
+    half_height = factors[:, 0] * anchors[:, 3] * np.float32(0.5)
+    half_width = factors[:, 1] * anchors[:, 2] * np.float32(0.5)
     return np.stack(
         [
             centre_x - half_width,
@@ -62,15 +64,17 @@ def area(boxes: FloatArray) -> FloatArray:
     """Areas [N] of boxes [N, 4]; inverted boxes have none."""
     boxes = np.asarray(boxes, np.float32)
     size = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
-    return size[:, 0] * size[:, 1]
+    areas: FloatArray = size[:, 0] * size[:, 1]
+    return areas
 
 
 def iou(first: FloatArray, second: FloatArray) -> FloatArray:
-    """Intersection over union of every pair: [N, 4] and [M, 4] to [N, M]; 0 where both are empty."""
+    """Intersection over union of every pair: [N, 4] and [M, 4] to [N, M]; 0 if both are empty."""
     first, second = np.asarray(first, np.float32), np.asarray(second, np.float32)
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
     size = np.maximum(high - low, 0)
     inter = size[..., 0] * size[..., 1]
     union = area(first)[:, None] + area(second)[None, :] - inter
-    return np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)
+    overlaps: FloatArray = np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)
+    return overlaps

@@ -11,7 +11,9 @@
 // edgedet.ops checks arguments and words the errors; the bindings refuse what would be unsafe.
 namespace edgedet::python {
 
+void BindBoxes(pybind11::module_& module);
 void BindLetterbox(pybind11::module_& module);
+void BindPostprocess(pybind11::module_& module);
 
 // Throws ValueError or MemoryError for what is not kOk.
 void Check(Status status, const char* function);

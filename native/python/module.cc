@@ -31,5 +31,7 @@ ElementType TypeOf(const py::array& array, const char* name) {
 
 PYBIND11_MODULE(_native, module) {
   module.doc() = "Native kernels; use them through edgedet.ops.";
+  edgedet::python::BindBoxes(module);
   edgedet::python::BindLetterbox(module);
+  edgedet::python::BindPostprocess(module);
 }

@@ -2,15 +2,17 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
-#include "buffer.h"
+#include "edgedet/buffer.h"
 #include "kernels/letterbox_kernels.h"
 
 namespace edgedet {
 namespace {
 
 using kernels::ColumnTap;
+
+// Source columns per resized column beyond which gathering costs less than blending whole rows.
+constexpr int64_t kGatherRatio = 6;
 
 struct Tap {
   int64_t low;
@@ -51,21 +53,28 @@ bool Valid(const ImageView& image, const LetterboxOptions& options) {
   }
   if (options.type == ElementType::kFloat32) return true;
   const Range range = RangeOf(options.type);
-  return options.scale > 0.0 && std::isfinite(options.scale) &&
-         options.zero_point >= range.low && options.zero_point <= range.high;
+  return options.scale > 0.0 && std::isfinite(options.scale) && options.zero_point >= range.low &&
+         options.zero_point <= range.high;
 }
 
 // Copies the two columns of every tap next to each other: the way in for pixels that are not
 // packed RGB, and for rows so wide that most of their columns go unused.
 void GatherColumns(const uint8_t* row, const ImageView& image, const Buffer<Tap>& taps,
                    uint8_t* packed) {
-  for (size_t x = 0; x < taps.size(); ++x) {
-    const uint8_t* left = row + taps[x].low * image.column_stride;
-    const uint8_t* right = row + taps[x].high * image.column_stride;
-    for (ptrdiff_t channel = 0; channel < 3; ++channel) {
-      packed[6 * x + channel] = left[channel * image.channel_stride];
-      packed[6 * x + 3 + channel] = right[channel * image.channel_stride];
-    }
+  // Locals, because bytes may alias anything and would have the fields read again at each store.
+  const ptrdiff_t column = image.column_stride;
+  const ptrdiff_t channel = image.channel_stride;
+  const Tap* tap = taps.data();
+  const Tap* const end = tap + taps.size();
+  for (; tap != end; ++tap, packed += 6) {
+    const uint8_t* left = row + tap->low * column;
+    const uint8_t* right = row + tap->high * column;
+    packed[0] = left[0];
+    packed[1] = left[channel];
+    packed[2] = left[2 * channel];
+    packed[3] = right[0];
+    packed[4] = right[channel];
+    packed[5] = right[2 * channel];
   }
 }
 
@@ -112,7 +121,7 @@ Status Run(const ImageView& image, const LetterboxOptions& options, T padding, T
   const auto rows = ResizedSide(image.height, ratio, options.height);
   const auto columns = static_cast<size_t>(ResizedSide(image.width, ratio, options.width));
   const bool packed = image.column_stride == 3 && image.channel_stride == 1 &&
-                      image.width <= static_cast<int64_t>(3 * columns);
+                      image.width <= kGatherRatio * static_cast<int64_t>(columns);
   const size_t row_elements = 3 * (packed ? static_cast<size_t>(image.width) : 2 * columns);
 
   Buffer<Tap> taps;

@@ -71,9 +71,9 @@ TEST(Letterbox, SinglePixelFillsASquare) {
   const std::vector<uint8_t> pixel = {255, 0, 255};
   std::vector<float> tensor(8 * 8 * 3);
   double ratio = 0.0;
-  ASSERT_EQ(Letterbox(Packed(pixel, 1, 1), Options(8, 8, ElementType::kFloat32), tensor.data(),
-                      &ratio),
-            Status::kOk);
+  ASSERT_EQ(
+      Letterbox(Packed(pixel, 1, 1), Options(8, 8, ElementType::kFloat32), tensor.data(), &ratio),
+      Status::kOk);
   EXPECT_EQ(ratio, 8.0);
   for (size_t i = 0; i < tensor.size(); ++i) EXPECT_NEAR(tensor[i], i % 3 == 1 ? -1 : 1, 1e-6);
 }

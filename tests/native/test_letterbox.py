@@ -107,8 +107,7 @@ def test_threads_do_not_disturb_each_other() -> None:
     expected = [reference.letterbox(image, (64, 64), dtype=np.int8)[0] for image in images]
     with ThreadPoolExecutor(8) as pool:
         jobs = [
-            pool.submit(ops.letterbox, images[i % 16], (64, 64), dtype=np.int8)
-            for i in range(400)
+            pool.submit(ops.letterbox, images[i % 16], (64, 64), dtype=np.int8) for i in range(400)
         ]
         for i, job in enumerate(jobs):
             np.testing.assert_array_equal(job.result()[0], expected[i % 16])

@@ -1,10 +1,11 @@
-#ifndef EDGEDET_SRC_BUFFER_H_
-#define EDGEDET_SRC_BUFFER_H_
+#ifndef EDGEDET_BUFFER_H_
+#define EDGEDET_BUFFER_H_
 
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <type_traits>
+#include <utility>
 
 namespace edgedet {
 
@@ -26,8 +27,16 @@ class Buffer {
   const T& operator[](size_t index) const { return data_[index]; }
   T* begin() { return data_; }
   T* end() { return data_ + size_; }
+  const T* begin() const { return data_; }
+  const T* end() const { return data_ + size_; }
 
   void clear() { size_ = 0; }
+
+  void swap(Buffer& other) {
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    std::swap(capacity_, other.capacity_);
+  }
 
   [[nodiscard]] bool reserve(size_t count) {
     if (count <= capacity_) return true;
@@ -39,16 +48,28 @@ class Buffer {
     return true;
   }
 
-  // New elements are left uninitialized.
+  // New elements are left uninitialized, here and in extend().
   [[nodiscard]] bool resize(size_t count) {
     if (!reserve(count)) return false;
     size_ = count;
     return true;
   }
 
+  // Adds `count` elements and returns the first, or null when out of memory.
+  [[nodiscard]] T* extend(size_t count) {
+    if (capacity_ - size_ < count) {
+      const size_t doubled = capacity_ == 0 ? 64 : 2 * capacity_;
+      if (!reserve(doubled - size_ >= count ? doubled : size_ + count)) return nullptr;
+    }
+    T* added = data_ + size_;
+    size_ += count;
+    return added;
+  }
+
   [[nodiscard]] bool push_back(const T& value) {
-    if (size_ == capacity_ && !reserve(capacity_ == 0 ? 64 : 2 * capacity_)) return false;
-    data_[size_++] = value;
+    T* added = extend(1);
+    if (added == nullptr) return false;
+    *added = value;
     return true;
   }
 
@@ -60,4 +81,4 @@ class Buffer {
 
 }  // namespace edgedet
 
-#endif  // EDGEDET_SRC_BUFFER_H_
+#endif  // EDGEDET_BUFFER_H_

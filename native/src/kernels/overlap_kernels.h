@@ -1,0 +1,34 @@
+#ifndef EDGEDET_SRC_KERNELS_OVERLAP_KERNELS_H_
+#define EDGEDET_SRC_KERNELS_OVERLAP_KERNELS_H_
+
+#include <cstdint>
+
+#include "edgedet/boxes.h"
+
+namespace edgedet::kernels {
+
+constexpr int kBlockBoxes = 16;
+constexpr uint32_t kNoBlock = UINT32_MAX;
+
+// Boxes in structure-of-arrays form. Unused places hold zeros: an empty box overlaps nothing.
+struct BoxBlock {
+  float x0[kBlockBoxes];
+  float y0[kBlockBoxes];
+  float x1[kBlockBoxes];
+  float y1[kBlockBoxes];
+  float area[kBlockBoxes];
+  uint32_t next;  // index of the list's next block, or kNoBlock
+};
+
+// Area of a finite box; an inverted one has none.
+float Area(const Box& box);
+
+// Whether the IoU of `box` with any box of the list that starts at blocks[first] is greater than
+// the threshold, which is 0 or more. IoU is the quotient in float32; where both boxes are empty
+// it is NaN, which is greater than nothing.
+bool OverlapsAny(const BoxBlock* blocks, uint32_t first, const Box& box, float area,
+                 float threshold);
+
+}  // namespace edgedet::kernels
+
+#endif  // EDGEDET_SRC_KERNELS_OVERLAP_KERNELS_H_
