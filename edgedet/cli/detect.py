@@ -129,7 +129,9 @@ def _detect_all(
     results: list[Detections] = []
     failures: list[tuple[Path, str]] = []
     console = Console(stderr=True)
-    for path in track(paths, "detecting", console=console, transient=True, disable=len(paths) == 1):
+    # Where nobody watches, a progress bar would leave an empty line.
+    quiet = len(paths) == 1 or not console.is_terminal
+    for path in track(paths, "detecting", console=console, transient=True, disable=quiet):
         try:
             result = detector.detect(path, **thresholds)
         except (InvalidInputError, MissingFileError) as error:

@@ -16,7 +16,7 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 def default_threads() -> int:
     """At most 4, at most the physical cores this process may use, at least 1."""
-    return max(1, min(_MOST_THREADS, physical_cores(_TOPOLOGY), _quota_cores(_QUOTA)))
+    return max(1, min(_MOST_THREADS, physical_cores(_TOPOLOGY), quota_cores(_QUOTA)))
 
 
 def physical_cores(topology: Path) -> int:
@@ -39,7 +39,7 @@ def physical_cores(topology: Path) -> int:
     return len(cores)
 
 
-def _quota_cores(quota: Path) -> int:
+def quota_cores(quota: Path) -> int:
     """CPUs that a container's quota (cgroup v2, `cpu.max`) amounts to, rounded up."""
     try:
         limits = re.fullmatch(r"(\d+) (\d+)\s*", quota.read_text())

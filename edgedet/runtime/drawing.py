@@ -54,10 +54,11 @@ def draw(image: npt.NDArray[np.uint8], detections: Detections) -> npt.NDArray[np
     # The most confident label chooses its place first.
     for index in reversed(order):
         class_id = int(detections.class_id[index])
-        name, score = detections.names[class_id], float(detections.confidence[index])
-        full = f"{name} {score:.2f}"
+        # Line breaks in a name would leave the label.
+        name = " ".join(detections.names[class_id].split())
+        full = f"{name} {float(detections.confidence[index]):.2f}"
         for text, letters in ((full, font), (full, small), (name, small)):
-            place = _place(_text_size(letters, text), boxes[index], canvas.size, taken)
+            place = place_label(_text_size(letters, text), boxes[index], canvas.size, taken)
             if place is not None:
                 taken.append(place)
                 _label(pen, place, text, letters, PALETTE[class_id % len(PALETTE)])
@@ -119,7 +120,7 @@ def _padding(font: _Font) -> int:
     return max(1, round(getattr(font, "size", 11) / 6))
 
 
-def _place(
+def place_label(
     label: tuple[int, int], box: Rectangle, size: tuple[int, int], taken: list[Rectangle]
 ) -> Rectangle | None:
     """Where the label goes: above the box, else below it, else inside; None if it can't fit."""
