@@ -20,7 +20,9 @@ MAP_TYPES = [np.float32, np.int8, np.uint8, np.int16]
 shares = st.one_of(st.sampled_from([0.0, 0.001, 0.25, 0.5, 1.0]), st.floats(0, 1))
 
 
-def model(height: int, width: int, classes: int, anchors: AnchorSpec = DEFAULT_ANCHORS) -> ModelSpec:
+def model(
+    height: int, width: int, classes: int, anchors: AnchorSpec = DEFAULT_ANCHORS
+) -> ModelSpec:
     return ModelSpec(
         name="test",
         input=InputSpec(height, width),
