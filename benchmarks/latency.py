@@ -49,7 +49,7 @@ class Latency:
 
     Attributes:
         file: the model file.
-        threads: threads of the engine.
+        threads: threads of the engine; None where the engine decides for itself.
         engine: name of the engine.
         size_bytes: size of the file.
         detections: objects found in the picture, for scale.
@@ -60,7 +60,7 @@ class Latency:
     """
 
     file: Path
-    threads: int
+    threads: int | None
     engine: str
     size_bytes: int
     detections: int
@@ -139,7 +139,8 @@ def measure(
         progress: called with (steps done, steps in all).
 
     Returns:
-        For each file, in order, one result for each number of threads.
+        For each file, in order, one result for each number of threads; a single one where the
+        engine decides for itself.
 
     Raises:
         InvalidInputError: no files or threads, a number below 1, or a file that can't be used.
@@ -150,7 +151,11 @@ def measure(
     turns = _turns(runs)
     try:
         for file in files:
-            candidates += [_Candidate(Path(file), count, open_detector) for count in threads]
+            for count in threads:
+                candidates.append(_Candidate(Path(file), count, open_detector))
+                if candidates[-1].detector.threads is None:
+                    # Another number would measure the same again.
+                    break
         step = _counter(progress, len(candidates) * (2 + len(turns)))
         for candidate in candidates:
             candidate.warm_up(image, warmup)
@@ -201,7 +206,7 @@ class _Candidate:
         total = stages["total"]
         return Latency(
             file=self.file,
-            threads=self.threads,
+            threads=self.detector.threads,
             engine=self.detector.engine_name,
             size_bytes=self.file.stat().st_size,
             detections=self.detections,

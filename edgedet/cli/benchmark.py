@@ -58,12 +58,14 @@ def benchmark(
     counts = [default_threads()] if threads is None else _thread_counts(threads)
     image = standard_picture() if source is None else read_image(source)
     machine = fingerprint()
+    terminal = Console(stderr=True)
     progress = Progress(
         "measuring",
         BarColumn(),
         TimeRemainingColumn(),
-        console=Console(file=sys.stderr),
+        console=terminal,
         transient=True,
+        disable=not terminal.is_terminal,
         # A bar that redraws itself while the clock runs would be measured too.
         auto_refresh=False,
     )
@@ -147,22 +149,27 @@ def _table(results: list[Latency]) -> Table:
             values = result.stages[stage]
             table.add_row(
                 escape(result.file.name) if first else "",
-                str(result.threads) if first else "",
+                _threads(result) if first else "",
                 stage,
-                *(f"{value:.2f}" for value in (values.p50, values.p90, values.p99, values.mean)),
+                *(f"{value:.3f}" for value in (values.p50, values.p90, values.p99, values.mean)),
                 style="bold" if last else None,
                 end_section=last,
             )
     return table
 
 
+def _threads(result: Latency) -> str:
+    return "auto" if result.threads is None else str(result.threads)
+
+
 def _beside(result: Latency) -> str:
     cold = result.cold_start
     memory = cold.peak_memory_bytes
+    rate = 1000 / result.stages["total"].p50
     peak = f", peak memory {memory / 2**20:.0f} MiB" if memory else ""
     return (
-        f"{result.file.name}, threads {result.threads}: {result.size_bytes / 1e6:.2f} MB, "
-        f"{1000 / result.stages['total'].p50:.1f} pictures/s, {result.detections} detections, "
+        f"{result.file.name}, threads {_threads(result)}: {result.size_bytes / 1e6:.2f} MB, "
+        f"{rate:.{0 if rate >= 100 else 1}f} pictures/s, {result.detections} detections, "
         f"cold start {cold.total_ms:.0f} ms (import {cold.import_ms:.0f}, load {cold.load_ms:.0f}, "
         f"first detection {cold.first_detect_ms:.0f}){peak}"
     )
@@ -170,7 +177,7 @@ def _beside(result: Latency) -> str:
 
 def _warning(result: Latency) -> str:
     return (
-        f"warning: the times of {result.file.name} with threads {result.threads} are not stable: "
+        f"warning: the times of {result.file.name} with threads {_threads(result)} are not stable: "
         f"p90 is {result.tail:.2f} x the median, and the median moved by "
         f"{100 * (result.drift - 1):.0f} % between rounds; stop other programs, let the machine "
         "cool, or raise --runs."

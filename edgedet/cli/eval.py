@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -65,13 +64,15 @@ def eval_(
     with without_native_log():
         detector = Detector(model, threads=threads)
         detector.warmup(1)
+    terminal = Console(stderr=True)
     progress = Progress(
         "evaluating",
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=Console(file=sys.stderr),
+        console=terminal,
         transient=True,
+        disable=not terminal.is_terminal,
     )
     with detector, progress:
         images = progress.add_task("images", total=len(dataset.samples))

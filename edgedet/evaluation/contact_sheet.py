@@ -22,6 +22,7 @@ MISSED_COLOUR = "#CC79A7"
 _TILE = 320
 _CAPTION = 22
 _COLUMNS = 4
+_TAG = 13
 
 
 def write_contact_sheet(
@@ -70,10 +71,10 @@ def write_contact_sheet(
         tile = _tile(entry, paths[entry.image_id], labels)
         x = position % columns * _TILE
         y = legend + position // columns * (_TILE + _CAPTION)
-        sheet.paste(tile, (x, y))
         caption = f"{paths[entry.image_id].name[-28:]}: {len(entry.missed)} missed, "
         caption += f"{len(entry.false)} false"
-        draw.text((x + 4, y + _TILE + 3), caption, fill="black", font=_font(12))
+        draw.text((x + 4, y + 3), caption, fill="black", font=_font(12))
+        sheet.paste(tile, (x, y + _CAPTION))
     with replacing(path) as aside:
         sheet.save(aside, format="PNG")
     return len(worst)
@@ -89,28 +90,27 @@ def _tile(entry: ImageMistakes, path: Path, labels: Mapping[int, str]) -> Image.
     for box in entry.hits * ratio:
         _rectangle(draw, box, HIT_COLOUR, width=1)
     for box, category in zip(entry.false * ratio, entry.false_classes, strict=True):
-        _rectangle(draw, box, FALSE_COLOUR, width=2, text=labels[category])
+        _rectangle(draw, box, FALSE_COLOUR, width=2)
+        _tag(draw, (box[0], box[3]), FALSE_COLOUR, labels[category])
     for box, category in zip(entry.missed * ratio, entry.missed_classes, strict=True):
-        _rectangle(draw, box, MISSED_COLOUR, width=2, text=labels[category])
+        _rectangle(draw, box, MISSED_COLOUR, width=2)
+        _tag(draw, (box[0], box[1] - _TAG), MISSED_COLOUR, labels[category])
     return tile
 
 
 def _rectangle(
-    draw: ImageDraw.ImageDraw,
-    box: NDArray[np.float32],
-    colour: str,
-    *,
-    width: int,
-    text: str = "",
+    draw: ImageDraw.ImageDraw, box: NDArray[np.float32], colour: str, *, width: int
 ) -> None:
     x0, y0, x1, y1 = (float(value) for value in box)
     draw.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=colour, width=width)
-    if text:
-        font = _font(12)
-        _, _, right, bottom = draw.textbbox((0, 0), text, font=font)
-        corner = max(0.0, y0 - bottom - 2)
-        draw.rectangle((x0, corner, x0 + right + 4, corner + bottom + 2), fill=colour)
-        draw.text((x0 + 2, corner), text, fill="black", font=font)
+
+
+def _tag(draw: ImageDraw.ImageDraw, corner: tuple[float, float], colour: str, text: str) -> None:
+    # Missed objects have it above and false detections below, so that both can be read where a
+    # wrong class makes one of each in the same place.
+    x, y = float(corner[0]), min(max(0.0, float(corner[1])), _TILE - _TAG)
+    draw.rectangle((x, y, x + draw.textlength(text, font=_font(11)) + 3, y + _TAG - 1), fill=colour)
+    draw.text((x + 2, y - 1), text, fill="black", font=_font(11))
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

@@ -90,8 +90,14 @@ def plot_precision_recall(
             label=_legend_entry(float(mean.mean()), "mean"),
             zorder=3,
         )
-        heading = "AP50" if len(named) == len(known) else f"AP50, weakest {len(named)}"
-        axes.legend(title=heading, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+        which = "each class" if len(named) == len(known) else f"the weakest {len(named)} classes"
+        axes.legend(
+            title=f"AP50 of {which}",
+            alignment="left",
+            loc="upper left",
+            bbox_to_anchor=(1.01, 1),
+            frameon=False,
+        )
     else:
         axes.text(0.5, 0.5, "no objects to find", ha="center", va="center")
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="Recall", ylabel="Precision (IoU 0.5)")

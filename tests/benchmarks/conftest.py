@@ -27,6 +27,7 @@ class Workbench:
         self.now_ns = 0
         self.calls: list[tuple[str, int]] = []
         self.closed: list[tuple[str, int]] = []
+        self.decides_threads: set[str] = set()
         self.milliseconds: dict[str, Iterable[float]] = {}
 
     def open(self, model: str | os.PathLike[str], *, threads: int) -> Any:
@@ -41,7 +42,10 @@ class Workbench:
             return Detected(speed)
 
         return SimpleNamespace(
-            detect=detect, engine_name="fake", close=lambda: self.closed.append(key)
+            detect=detect,
+            engine_name="fake",
+            threads=None if key[0] in self.decides_threads else threads,
+            close=lambda: self.closed.append(key),
         )
 
     @staticmethod

@@ -63,6 +63,18 @@ def test_each_file_and_number_of_threads_gives_one_result_in_order(
     assert [result.size_bytes for result in results] == [10, 10, 500, 500]
 
 
+def test_an_engine_that_decides_its_threads_is_measured_once(
+    measure: Measure, make_file: MakeFile, workbench: Any
+) -> None:
+    workbench.decides_threads = {"a.keras"}
+    results = measure(make_file("a.keras"), make_file("b.tflite"), threads=[1, 2])
+    assert [(result.file.name, result.threads) for result in results] == [
+        ("a.keras", None),
+        ("b.tflite", 1),
+        ("b.tflite", 2),
+    ]
+
+
 def test_candidates_take_turns_and_every_other_round_is_reversed(
     measure: Measure, make_file: MakeFile, workbench: Any
 ) -> None:
@@ -192,7 +204,7 @@ def test_times_come_from_the_picture_given(workbench: Any, make_file: MakeFile) 
         runs=1,
         warmup=0,
         open_detector=lambda model, *, threads: SimpleNamespace(
-            detect=detect, engine_name="fake", close=lambda: None
+            detect=detect, engine_name="fake", threads=threads, close=lambda: None
         ),
         cold_start=cold_start,
     )

@@ -104,7 +104,7 @@ def test_without_mistakes_there_is_no_sheet(
 @pytest.mark.parametrize("classes", [0, 1, 10, 80])
 def test_the_plot_is_a_picture_whatever_the_number_of_classes(classes: int, tmp_path: Path) -> None:
     scores = [
-        ClassScore(f"class {n}", n, 5, {"AP50": 0.5}, np.linspace(1, 0, 101))
+        ClassScore(f"$_class^{n}$", n, 5, {"AP50": 0.5}, np.linspace(1, 0, 101))
         for n in range(classes)
     ]
     absent = ClassScore("never seen", 99, 0, {"AP50": -1.0}, np.full(101, -1.0))

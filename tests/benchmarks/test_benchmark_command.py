@@ -1,0 +1,144 @@
+"""`edgedet benchmark` and its parts with a real model; times themselves are not judged."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgedet.benchmarks.cold_start import measure_cold_start
+from edgedet.cli import main
+from edgedet.errors import EdgeDetError
+
+ROOT = Path(__file__).parents[2]
+MODEL = ROOT / "tests" / "runtime" / "data" / "blocks-int8.tflite"
+FLOAT_MODEL = MODEL.with_name("blocks-float32.tflite")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the command left behind: exit status, standard output, standard error."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def benchmark(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Outcome]:
+    """Runs `edgedet benchmark` with few runs on a picture with one object."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    picture = np.full((96, 128, 3), 128, np.uint8)
+    picture[32:48, 32:48] = (255, 0, 0)
+    Image.fromarray(picture).save(tmp_path / "picture.png")
+
+    def run(*words: object) -> Outcome:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main(
+                ["benchmark", "--runs", "10", "--warmup", "1", "--source", "picture.png"]
+                + [str(word) for word in words]
+            )
+        captured = capfd.readouterr()
+        return Outcome(int(stop.value.code or 0), captured.out, captured.err)
+
+    return run
+
+
+def test_json_is_one_object_with_every_figure(
+    benchmark: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    outcome = benchmark(MODEL, FLOAT_MODEL, "--threads", "1,2", "--json")
+    assert outcome.code == 0
+    content = json.loads(outcome.out)
+    measured = [(Path(entry["file"]).name, entry["threads"]) for entry in content["results"]]
+    assert measured == [
+        (MODEL.name, 1),
+        (MODEL.name, 2),
+        (FLOAT_MODEL.name, 1),
+        (FLOAT_MODEL.name, 2),
+    ]
+    for entry in content["results"]:
+        steps = [entry[stage]["p50"] for stage in ("preprocess", "inference", "postprocess")]
+        assert all(step > 0 for step in steps)
+        assert entry["total"]["mean"] >= sum(
+            entry[stage]["mean"] for stage in ("preprocess", "inference", "postprocess")
+        )
+        assert entry["total"]["p50"] <= entry["total"]["p90"] <= entry["total"]["p99"]
+        assert entry["cold_start"]["total"] > 0
+        assert entry["engine"] == "litert"
+        assert entry["detections"] == 1
+    assert content["results"][0]["size_bytes"] == MODEL.stat().st_size
+    assert (content["width"], content["height"], content["runs"]) == (128, 96, 10)
+    assert content["machine"]["python"]
+    assert json.loads((tmp_path / "runs/benchmark/exp/benchmark.json").read_text()) == content
+
+
+def test_the_terminal_shows_each_step_and_the_next_command(
+    benchmark: Callable[..., Outcome],
+) -> None:
+    outcome = benchmark(MODEL, "--threads", 1)
+    steps = [line.split("│")[3].strip() for line in outcome.out.splitlines() if "│" in line]
+    assert steps == ["preprocess", "inference", "postprocess", "total"]
+    assert "cold start" in outcome.out
+    assert outcome.out.splitlines()[-1] == f"next: edgedet benchmark {MODEL} --threads 1,2"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["missing.tflite"], "missing.tflite"),
+        ([MODEL, "--threads", "0"], "--threads must be numbers from 1 up"),
+        ([MODEL, "--threads", "two"], "--threads must be numbers from 1 up"),
+        ([MODEL, "--runs", "0"], "runs must be 1 or more"),
+        ([MODEL, "--source", "missing.png"], "missing.png"),
+        ([MODEL, "--name", "../x"], "plain name"),
+    ],
+)
+def test_wrong_input_costs_one_sentence_and_leaves_nothing(
+    words: list[object], sentence: str, benchmark: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    outcome = benchmark(*words)
+    assert outcome.code == 2
+    assert outcome.out == ""
+    assert outcome.err.startswith("error: ")
+    assert sentence in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_cold_start_has_three_parts_and_a_peak_of_memory() -> None:
+    found = measure_cold_start(MODEL, np.zeros((48, 64, 3), np.uint8), 1)
+    assert min(found.import_ms, found.load_ms, found.first_detect_ms) > 0
+    assert found.total_ms == found.import_ms + found.load_ms + found.first_detect_ms
+    # More than Python with NumPy needs, less than a training framework would.
+    assert found.peak_memory_bytes is None or 10 * 2**20 < found.peak_memory_bytes < 400 * 2**20
+
+
+def test_a_failed_cold_start_names_the_file_and_the_reason() -> None:
+    with pytest.raises(EdgeDetError, match=r"missing\.tflite: the cold start could not be meas"):
+        measure_cold_start(Path("missing.tflite"), np.zeros((8, 8, 3), np.uint8), 1)
+
+
+def test_the_overhead_script_prints_both_medians_and_their_ratio() -> None:
+    script = ROOT / "benchmarks" / "detect_overhead.py"
+    done = subprocess.run(
+        [sys.executable, script, MODEL, "--threads", "1", "--runs", "5"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = done.stdout.splitlines()
+    detect, invoke = (float(line.split("p50")[1].split()[0]) for line in lines[-3:-1])
+    assert 0 < invoke < detect
+    assert float(lines[-1].split(":")[1].split()[0]) == pytest.approx(detect / invoke, rel=0.2)
