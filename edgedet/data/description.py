@@ -1,4 +1,4 @@
-"""The `data.yaml` that describes a dataset: where its splits are, and what its classes are called."""
+"""The `data.yaml` that describes a dataset: where its splits are, and what its classes are."""
 
 from __future__ import annotations
 

@@ -48,6 +48,7 @@ class Scene:
         digits: [N] int64, the digit in each box.
         sample_indices: [N] int64, which handwritten sample each is.
         ink: [N, H, W] bool, the visible ink of each digit.
+        hidden: [N] float64, the share of each digit's ink that lies under others and bars.
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -55,6 +56,7 @@ class Scene:
     digits: npt.NDArray[np.int64]
     sample_indices: npt.NDArray[np.int64]
     ink: npt.NDArray[np.bool_]
+    hidden: npt.NDArray[np.float64]
 
 
 @dataclass
@@ -119,6 +121,12 @@ def scene(seed: int, split: str, number: int, options: SceneOptions) -> Scene:
         digits=np.array([digit.digit for digit in placed], np.int64),
         sample_indices=np.array([digit.index for digit in placed], np.int64),
         ink=ink,
+        hidden=np.array(
+            [
+                1.0 - float(coverage.sum()) / float(digit.ink.sum())
+                for digit, coverage in zip(placed, visible, strict=True)
+            ]
+        ),
     )
 
 

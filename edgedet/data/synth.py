@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import secrets
 import shutil
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -28,6 +29,7 @@ from edgedet.files import explained
 _JPEG_QUALITY = 92
 _PREVIEW_SCENES = 16
 _PREVIEW_COLUMNS = 4
+_PREVIEW_SIDE = 256
 _MARKER = "synth.json"
 _MARKER_KIND = "edgedet synthetic digits"
 _ENTRIES = frozenset({"annotations", "data.yaml", "images", "preview.png", _MARKER})
@@ -178,7 +180,10 @@ def _mapper(processes: int) -> Iterator[Callable[..., Any]]:
         return
     # Spawned, not forked: the caller may have threads (TensorFlow's, a progress bar's) running.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, mp_context=context)
+    # Ctrl-C reaches every process of the terminal; this one alone answers it.
+    pool = ProcessPoolExecutor(
+        processes, context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
+    )
     try:
         yield pool.map
     except BrokenProcessPool:
@@ -245,15 +250,17 @@ def _coco_json(drawn: Sequence[_Drawn]) -> str:
 def _preview(root: Path, options: SynthOptions) -> None:
     """A contact sheet of the first training scenes with their boxes, for people to look at."""
     count = min(_PREVIEW_SCENES, options.images)
-    gap = 4
-    cell = options.size + gap
+    cell = min(options.size, _PREVIEW_SIDE) + 4
     columns = min(_PREVIEW_COLUMNS, count)
     sheet = Image.new("RGB", (columns * cell, -(-count // columns) * cell), (32, 32, 32))
     for number in range(count):
         drawn = scene(options.seed, "train", number, options.scene_options)
         picture = Image.fromarray(drawn.pixels)
+        picture.thumbnail((_PREVIEW_SIDE, _PREVIEW_SIDE))
+        ratio = picture.width / drawn.pixels.shape[1]
         draw = ImageDraw.Draw(picture)
-        for (x0, y0, x1, y1), digit in zip(drawn.boxes.tolist(), drawn.digits, strict=True):
+        for box, digit in zip(drawn.boxes.tolist(), drawn.digits.tolist(), strict=True):
+            x0, y0, x1, y1 = (edge * ratio for edge in box)
             draw.rectangle((x0 - 1, y0 - 1, x1, y1), outline=(255, 0, 0))
             draw.text((x0 + 1, y0 - 11 if y0 >= 11 else y1), str(digit), fill=(255, 0, 0))
         sheet.paste(picture, (number % columns * cell, number // columns * cell))
@@ -295,8 +302,9 @@ def _check_replaceable(target: Path) -> None:
     except OSError as error:
         raise explained(error, target) from error
     if entries and not (entries <= _ENTRIES and _is_marked(target)):
+        other = min(entries - _ENTRIES or entries)
         raise InvalidInputError(
-            f"{target} is not empty and holds other files than a synthetic dataset; "
+            f"{target} holds {other}, which `edgedet synth` did not write; "
             "name a new or empty directory."
         )
 

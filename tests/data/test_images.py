@@ -239,6 +239,7 @@ def test_truncated_pictures_are_refused(form: str, share: float) -> None:
         read_image_bytes(data[: int(share * len(data))], "cut")
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @given(
     form=st.sampled_from(["PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF"]),
     changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=8),
