@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Written by LiteRT's C++ straight to file descriptor 2, with no setting to turn it off.
-_NOISE = (b"INFO: ", b"VERBOSE: ")
+# Written by the C++ of LiteRT and TensorFlow straight to file descriptor 2; TensorFlow's setting
+# TF_CPP_MIN_LOG_LEVEL leaves some of it.
+_NOISE = re.compile(
+    rb"INFO: |VERBOSE: |[IW]\d{4} \d\d:|WARNING: All log messages before absl|"
+    rb"To enable the following instructions: "
+)
 
 
 @contextmanager
@@ -34,6 +39,6 @@ def without_native_log() -> Iterator[None]:
             os.dup2(kept, 2)
             os.close(kept)
             held.seek(0)
-            lines = [line for line in held if not line.startswith(_NOISE)]
+            lines = [line for line in held if not _NOISE.match(line)]
             if lines:
                 os.write(2, b"".join(lines))
