@@ -47,6 +47,13 @@ def test_boxes_are_in_pixels_of_the_original_picture(detector, scene, height, wi
     np.testing.assert_allclose(result.xyxy[0], [x, y, x + cell, y + cell], atol=0.05 * cell)
 
 
+def test_boxes_end_at_the_edges_of_the_picture(detector, scene):
+    """The network's own box begins 0.08 pixels outside."""
+    result = detector.detect(scene(64, 64, [("red", 0, 0, 8)]))
+    assert result.xyxy[0, :2].tolist() == [0, 0]
+    assert result.xyxy[0, 2] < 8
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (10, 20000), (20000, 10), (1, 3000), (2, 3)])
 def test_extreme_shapes_are_handled(detector, scene, shape):
     result = detector.detect(scene(*shape), conf=0.01)
