@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -186,10 +187,29 @@ def test_an_interrupt_exits_130_without_a_traceback(
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_a_reader_that_leaves_early_is_no_error() -> None:
-    code = "import sys; from edgedet.cli import main; sys.stdin.read(); main(['--help'])"
+def test_an_interrupt_while_a_command_is_imported_exits_130(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def load(name: str) -> Callable[..., object]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_load", load)
+    assert run("info") == 130
+
+
+@pytest.mark.parametrize("words", [["--help"], ["info"]])
+def test_a_reader_that_leaves_early_is_no_error(words: list[str]) -> None:
+    # `info` stands for commands that print without flushing: they notice at the very end.
+    code = f"""
+import sys
+from edgedet import cli
+cli._load = lambda name: lambda: print("a result")
+sys.stdin.read()
+cli.main({words})
+"""
     process = subprocess.Popen(
         [sys.executable, "-c", code],
+        env={key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
