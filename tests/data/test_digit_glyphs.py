@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -45,6 +45,7 @@ POSES = st.builds(
 )
 
 
+@settings(deadline=None, max_examples=50)
 @given(pose=POSES, position=st.integers(0, 300))
 def test_ink_is_as_high_as_asked_for(pose: Pose, position: int) -> None:
     ink = render(digit_samples("val").images[position], pose)

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from edgedet import images
 from edgedet.errors import EdgeDetError, InvalidInputError, MissingFileError
 from edgedet.images import MAX_PIXELS, read_image, read_image_bytes
 
@@ -83,7 +84,8 @@ def grey16(level: int, form: str) -> bytes:
         ),
         pytest.param(grey16(65535, "PNG"), (255, 255, 255), id="16-bit grey, white"),
         pytest.param(grey16(0, "PNG"), (0, 0, 0), id="16-bit grey, black"),
-        pytest.param(grey16(257 * 100, "PNG"), (100, 100, 100), id="16-bit grey, scaled"),
+        pytest.param(grey16(257 * 200 + 128, "PNG"), (200, 200, 200), id="16-bit grey, scaled"),
+        pytest.param(grey16(257 * 200 + 129, "PNG"), (201, 201, 201), id="16-bit grey, rounded"),
         pytest.param(grey16(257 * 100, "TIFF"), (100, 100, 100), id="16-bit grey, TIFF"),
         pytest.param(
             encoded(flat("I", 257 * 100), "TIFF"), (100, 100, 100), id="16-bit grey in 32 bits"
@@ -193,7 +195,9 @@ NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
         pytest.param(b"", "is empty", id="empty"),
         pytest.param(b"a,b\n1,2\n", "is no picture", id="text"),
         pytest.param(np.random.default_rng(1).bytes(400), "is no picture", id="random bytes"),
-        pytest.param(b"%!PS-Adobe-3.0 EPSF-3.0\n", "is no picture", id="PostScript is not run"),
+        pytest.param(
+            encoded(flat("RGB", (1, 2, 3)), "EPS"), "is no picture", id="PostScript is not run"
+        ),
         pytest.param(png_of_size(60000, 60000), "178 million pixels", id="far too large"),
         pytest.param(png_of_size(17850, 10000), "178 million pixels", id="a little too large"),
         pytest.param(encoded(flat("I", 70000), "TIFF"), "32-bit grey", id="32-bit grey"),
@@ -240,6 +244,7 @@ def test_truncated_pictures_are_refused(form: str, share: float) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
+@settings(deadline=None)
 @given(
     form=st.sampled_from(["PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF"]),
     changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=8),
@@ -253,6 +258,18 @@ def test_damaged_pictures_are_read_or_refused_but_never_crash(
 
     with suppress(InvalidInputError):
         decoded(bytes(data))
+
+
+def test_formats_that_this_pillow_lacks_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(Image.OPEN, "JPEG2000")
+    images._formats.cache_clear()
+
+    np.testing.assert_array_equal(
+        decoded(encoded(Image.fromarray(CORNERS), "WEBP", lossless=True)), CORNERS
+    )
+    with pytest.raises(InvalidInputError, match="is no picture"):
+        decoded(encoded(Image.fromarray(CORNERS), "JPEG2000"))
+    images._formats.cache_clear()
 
 
 def a_directory(folder: Path) -> Path:
