@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 from edgedet.errors import InvalidInputError, MissingFileError
@@ -75,10 +77,13 @@ def _write_member(archive: zipfile.ZipFile, name: str, text: str) -> None:
 
 def _existing(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
-    if path.is_dir():
+    # The functions of os.path, because pathlib's raise on names too long for the system.
+    if os.path.isdir(path):  # noqa: PTH112
         raise InvalidInputError(f"{path} is a directory; name a model file.")
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110
         raise MissingFileError(f"There is no model file {path}; check the path.")
+    if not os.access(path, os.R_OK):
+        raise InvalidInputError(f"{path} can't be read; check its permissions.")
     if path.stat().st_size == 0:
         raise InvalidInputError(f"{path} is empty; copy or convert the model again.")
     return path
@@ -94,13 +99,23 @@ def _read(path: Path) -> tuple[ModelSpec, str | None, int]:
             # Where the archive starts is where an appended-to model ends.
             length = min(entry.header_offset for entry in archive.infolist())
             return spec, digest, length
-    except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, OSError, RuntimeError):
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{path}: {error}") from None
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        struct.error,
+        EOFError,
+        LookupError,
+        NotImplementedError,
+        OSError,
+        RuntimeError,
+        ValueError,
+    ):
         raise InvalidInputError(
             f"{path} carries no edgedet model spec: it was not written by `edgedet convert` or "
             "`edgedet train`, or it was cut short; convert or copy it again."
         ) from None
-    except InvalidInputError as error:
-        raise InvalidInputError(f"{path}: {error}") from None
 
 
 def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:

@@ -140,11 +140,17 @@ class Detections:
         if kind not in Image.SAVE:
             raise InvalidInputError(f"{target} names no picture format; use .png or .jpg.")
         picture = Image.fromarray(self.plot())
+        options = {"quality": 95} if kind in ("JPEG", "WEBP") else {}
         with files.replacing(target) as aside:
-            if kind in ("JPEG", "WEBP"):
-                picture.save(aside, format=kind, quality=95)
-            else:
-                picture.save(aside, format=kind)
+            try:
+                picture.save(aside, format=kind, **options)
+            except (OSError, ValueError) as error:
+                # Errors of the disk have a number; the others are limits of the format.
+                if isinstance(error, OSError) and error.errno is not None:
+                    raise
+                raise InvalidInputError(
+                    f"{target} can't be written as {kind} ({error}); use .png."
+                ) from None
 
     def show(self) -> None:
         """Open the annotated picture in the system's image viewer."""

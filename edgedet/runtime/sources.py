@@ -53,7 +53,10 @@ def find_images(source: str | os.PathLike[str]) -> list[Path]:
         )
     path = Path(text)
     if _exists(path) and path.is_dir():
-        found = [entry for entry in path.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES]
+        try:
+            found = [entry for entry in path.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES]
+        except PermissionError:
+            raise InvalidInputError(f"{path} can't be read; check its permissions.") from None
         found = [entry for entry in found if not entry.name.startswith(".") and entry.is_file()]
         if not found:
             raise MissingFileError(f"There is no picture in the directory {path}; check the path.")

@@ -192,6 +192,15 @@ def test_save_refuses_suffixes_that_are_no_pictures(tmp_path, name):
     assert [*tmp_path.iterdir()] == []
 
 
+def test_save_explains_the_limits_of_a_format(tmp_path):
+    wide = make(image=np.zeros((10, 20000, 3), np.uint8), orig_shape=(10, 20000))
+    with pytest.raises(
+        InvalidInputError, match=r"wide\.webp can't be written as WEBP .* use \.png"
+    ):
+        wide.save(tmp_path / "wide.webp")
+    assert [*tmp_path.iterdir()] == []
+
+
 def test_a_failed_save_keeps_the_earlier_file(tmp_path, monkeypatch):
     (tmp_path / "a.png").write_bytes(b"earlier")
 

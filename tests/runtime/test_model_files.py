@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import os
 import sys
 import types
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgedet import Detector
-from edgedet.archive import add_spec, append_spec
+from edgedet.archive import add_spec, append_spec, read_model
 from edgedet.errors import InvalidInputError, MissingDependencyError, MissingFileError
-from edgedet.runtime.engines import open_engine
+from edgedet.runtime.engines import TensorInfo, check_input, check_outputs, open_engine
 from edgedet.runtime.engines.litert import LiteRtEngine
 from edgedet.spec import AnchorSpec, InputSpec
 
@@ -58,6 +61,17 @@ def test_a_directory_is_no_model(tmp_path):
         Detector(tmp_path / "models.tflite")
 
 
+def test_a_name_too_long_for_the_system_is_missing():
+    with pytest.raises(MissingFileError, match="There is no model file"):
+        Detector("n" * 300 + ".tflite")
+
+
+def test_a_model_without_permission_is_named(int8_file, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(InvalidInputError, match="check its permissions"):
+        Detector(int8_file)
+
+
 @pytest.mark.parametrize("model", [None, 3, b"model.tflite"])
 def test_only_paths_name_models(model):
     with pytest.raises(InvalidInputError, match="must be the path of a file"):
@@ -87,6 +101,25 @@ def test_damaged_models_are_refused(tmp_path, int8_file, place):
     path.write_bytes(data)
     with pytest.raises(InvalidInputError, match=r"damaged\.tflite is damaged"):
         Detector(path)
+
+
+def test_any_damage_to_the_end_of_the_file_is_refused_or_harmless(tmp_path, int8_file):
+    """The archive with the spec lies there: no damage to it shows as another kind of error."""
+    whole = int8_file.read_bytes()
+    random = np.random.default_rng(0)
+    path = tmp_path / "damaged.tflite"
+    refusals = []
+    for _ in range(500):
+        data = bytearray(whole)
+        for place in random.integers(len(data) - 400, len(data), random.integers(1, 5)):
+            data[place] = random.choice([0, 255, int(random.integers(256))])
+        path.write_bytes(data)
+        try:
+            read_model(path)
+        except InvalidInputError as refusal:
+            refusals.append(str(refusal))
+    assert len(refusals) > 100
+    assert all("damaged.tflite" in sentence for sentence in refusals)
 
 
 @pytest.mark.parametrize(
@@ -149,6 +182,52 @@ def test_the_engine_can_be_named(int8_file):
     assert Detector(int8_file, engine="litert").engine_name == "litert"
 
 
+class TestTensors:
+    """Types and quantization that the kernels can't take are refused before the first image."""
+
+    @staticmethod
+    def heads(spec, width, **changes):
+        return tuple(
+            TensorInfo(
+                f"head_{level}",
+                (1, *spec.level_size(level), width),
+                np.dtype(changes.get("dtype", np.int8)),
+                changes.get("scale", 0.5),
+                3,
+            )
+            for level in spec.anchors.levels
+        )
+
+    def test_int8_heads_are_accepted(self, blocks_model):
+        spec = blocks_model.SPEC
+        check_outputs(Path("m.tflite"), spec, self.heads(spec, 3), self.heads(spec, 4))
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"dtype": np.float16}, "the output head_3 has type float16"),
+            ({"dtype": np.int32}, "the output head_3 has type int32"),
+            ({"scale": None}, "the output head_3 is int8 without one scale and zero point"),
+        ],
+    )
+    def test_other_heads_are_refused(self, blocks_model, changes, message):
+        spec = blocks_model.SPEC
+        with pytest.raises(InvalidInputError, match=message):
+            check_outputs(Path("m.tflite"), spec, self.heads(spec, 3, **changes), ())
+
+    def test_levels_of_different_types_are_refused(self, blocks_model):
+        spec = blocks_model.SPEC
+        mixed = (*self.heads(spec, 3)[:2], *self.heads(spec, 3, dtype=np.uint8)[2:])
+        with pytest.raises(InvalidInputError, match="head_3 to head_7 have different types"):
+            check_outputs(Path("m.tflite"), spec, mixed, self.heads(spec, 4))
+
+    @pytest.mark.parametrize("dtype", [np.int16, np.float64])
+    def test_other_inputs_are_refused(self, blocks_model, dtype):
+        image = TensorInfo("image", (1, 64, 64, 3), np.dtype(dtype), 0.5, 0)
+        with pytest.raises(InvalidInputError, match="the input has type"):
+            check_input(Path("m.tflite"), blocks_model.SPEC, image)
+
+
 class TestLiteRt:
     def test_heads_are_in_the_order_of_the_levels_with_their_quantization(self, int8_file):
         engine = open_engine(int8_file, threads=1)
@@ -208,8 +287,6 @@ def test_a_keras_file_without_keras_names_the_extra(tmp_path, blocks_model, monk
 def test_a_keras_file_gives_what_its_network_computes(tmp_path):
     """The heads of a `.keras` file go through the same steps as those of a `.tflite` file."""
     models = pytest.importorskip("edgedet.models")
-    import numpy as np
-
     from edgedet import ops
 
     spec = models.preset_spec("eff-spinenet-m0", labels=["cat", "dog"], size=128)

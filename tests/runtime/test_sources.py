@@ -66,6 +66,15 @@ def test_paths_without_pictures_are_refused(tmp_path, name, kind, message):
         find_images(tmp_path / name)
 
 
+def test_a_directory_without_permission_is_named(tmp_path, monkeypatch):
+    def refuse(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(InvalidInputError, match="check its permissions"):
+        find_images(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
@@ -85,6 +94,11 @@ def test_numbers_in_names_sort_by_value(numbers):
     files = [Path("photos") / f"img{number}.jpg" for number in numbers]
     expected = [f"img{number}.jpg" for number in sorted(numbers)]
     assert names(sorted(files, key=natural_key)) == expected
+
+
+def test_leading_zeros_do_not_count():
+    paths = [Path("img010.jpg"), Path("img9.jpg"), Path("img0008.jpg")]
+    assert names(sorted(paths, key=natural_key)) == ["img0008.jpg", "img9.jpg", "img010.jpg"]
 
 
 @given(st.lists(st.text(max_size=6), max_size=6))
