@@ -24,7 +24,7 @@ from edgedet.data.digit_scenes import SceneOptions, scene
 from edgedet.errors import EdgeDetError, InvalidInputError
 from edgedet.files import explained
 
-# JPEG keeps 8500 scenes near 150 MB where PNG needs a gigabyte, because of the sensor noise.
+# A scene takes 21 kB as JPEG and 76 kB as PNG, which can't compress the sensor noise.
 # Without chroma subsampling thin coloured strokes keep their colour.
 _JPEG_QUALITY = 92
 _PREVIEW_SCENES = 16
