@@ -102,6 +102,20 @@ def test_padding_is_what_normalizes_to_zero() -> None:
     assert (tensor[:, 10:] == -9).all()
 
 
+@pytest.mark.parametrize(("height", "width"), [(100, 200), (37, 253), (16, 8), (240, 31)])
+@pytest.mark.parametrize("axis", [0, 1], ids=["down", "across"])
+def test_a_ramp_stays_the_ramp_it_was(height: int, width: int, axis: int) -> None:
+    image = np.zeros((height, width, 3), np.uint8)
+    image += np.arange(image.shape[axis], dtype=np.uint8).reshape(
+        (-1, 1, 1) if axis == 0 else (-1, 1)
+    )
+    tensor, ratio = ops.letterbox(image, (64, 64), mean=(0, 0, 0), std=(1, 1, 1))
+    line = tensor[:, 0, 1] if axis == 0 else tensor[0, :, 1]
+    count = int(image.shape[axis] * ratio + 0.5)
+    expected = np.clip((np.arange(count) + 0.5) / ratio - 0.5, 0, image.shape[axis] - 1)
+    np.testing.assert_allclose(line[:count], expected, atol=1e-4)
+
+
 def test_threads_do_not_disturb_each_other() -> None:
     images = [random_image(seed, 90 + seed, 120 - seed) for seed in range(16)]
     expected = [reference.letterbox(image, (64, 64), dtype=np.int8)[0] for image in images]
