@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import time
@@ -82,7 +83,9 @@ def train(
             "options": {"epochs": epochs, "batch_size": batch, "learning_rate": lr, "seed": seed},
         }
     os.environ["KERAS_BACKEND"] = settings["backend"]
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # TensorFlow and grain report trifles of their own start-up; failures come as exceptions.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("absl").setLevel(logging.ERROR)
     outcome = _train(run, settings, directory if resume else None)
     if json_:
         print(json.dumps(outcome))
@@ -199,7 +202,13 @@ def _reporter(progress: Progress) -> Reporter:
 
 def _progress() -> Progress:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     return Progress(
         TextColumn("{task.description}"),

@@ -94,7 +94,7 @@ def _scaled(
     down = int(rng.integers(0, spec.height - small_height + 1))
     right = int(rng.integers(0, spec.width - small_width + 1))
     tensor[down : down + small_height, right : right + small_width] = part
-    moved = (boxes - np.float32([left, top] * 2)) * np.float32(ratio) + np.float32(
+    moved = (boxes - np.array([left, top] * 2, np.float32)) * np.float32(ratio) + np.float32(
         [right, down] * 2
     )
     extent = (right, down, right + image.shape[1] * ratio, down + image.shape[0] * ratio)
@@ -104,7 +104,7 @@ def _scaled(
 def _visible(
     boxes: FloatArray, shown: tuple[float, float, float, float]
 ) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-    low, high = np.float32(shown[:2]), np.float32(shown[2:])
+    low, high = np.array(shown[:2], np.float32), np.array(shown[2:], np.float32)
     clipped = np.concatenate(
         [np.clip(boxes[:, :2], low, high), np.clip(boxes[:, 2:], low, high)], axis=1
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
@@ -20,7 +21,7 @@ def conv_init() -> keras.initializers.Initializer:
 
 def depthwise_init(kernel: int) -> keras.initializers.Initializer:
     """The same for a depthwise kernel, whose fan out is its area alone."""
-    # Keras would count the channels into the fan of a depthwise kernel: that start is far too small.
+    # Keras counts the channels into the fan of a depthwise kernel: such a start is far too small.
     return keras.initializers.RandomNormal(0.0, (2.0 / kernel**2) ** 0.5)
 
 
@@ -146,7 +147,7 @@ class BlockStyle:
             x = self.depthwise(x, f"{name}_down{step}", stride=2)
         return self.conv(x, channels, name)
 
-    def fuse(self, tensors: list[Tensor], op: str, name: str) -> Tensor:
+    def fuse(self, tensors: Sequence[Tensor], op: str, name: str) -> Tensor:
         """Fast normalized fusion (`op` "sum") and the activation."""
         if op != "sum":
             raise ValueError(f"unknown fusion {op!r}")

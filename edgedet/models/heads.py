@@ -18,9 +18,7 @@ CLASS_BIAS = -math.log((1 - 0.01) / 0.01)
 class _SeparableConv:
     """Depthwise 3x3 and pointwise convolution with bias, one set of weights for every call."""
 
-    def __init__(
-        self, channels: int, name: str, *, bias: float = 0.0, final: bool = False
-    ) -> None:
+    def __init__(self, channels: int, name: str, *, bias: float = 0.0, final: bool = False) -> None:
         self.depthwise = layers.DepthwiseConv2D(
             3,
             padding="same",
@@ -32,9 +30,7 @@ class _SeparableConv:
         self.pointwise = layers.Conv2D(
             channels,
             1,
-            kernel_initializer=keras.initializers.RandomNormal(0.0, 0.01)
-            if final
-            else conv_init(),
+            kernel_initializer=keras.initializers.RandomNormal(0.0, 0.01) if final else conv_init(),
             bias_initializer=keras.initializers.Constant(bias),
             name=f"{name}_pointwise",
         )

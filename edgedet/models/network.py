@@ -10,6 +10,7 @@ import keras
 from edgedet.errors import InvalidInputError
 from edgedet.models import eff_spinenet
 from edgedet.models.blocks import ACTIVATIONS, BlockStyle
+from edgedet.models.graph import Tensor
 from edgedet.models.heads import CLASS_BIAS, head
 from edgedet.models.presets import preset
 from edgedet.spec import ModelSpec
@@ -46,9 +47,20 @@ def build(
     features = eff_spinenet.backbone(image, scale, style)
     features = {level: features[level] for level in spec.anchors.levels}
     anchors = spec.anchors.per_location
-    common = {"style": style, "depth": scale.head_layers, "width": scale.feature_width}
-    outputs = head(features, anchors * spec.num_classes, "class", bias=CLASS_BIAS, **common)
-    outputs |= head(features, anchors * 4, "box", **common)
+    outputs: dict[str, Tensor] = {}
+    for name, channels, bias in (
+        ("class", anchors * spec.num_classes, CLASS_BIAS),
+        ("box", anchors * 4, 0.0),
+    ):
+        outputs |= head(
+            features,
+            channels,
+            name,
+            style=style,
+            depth=scale.head_layers,
+            width=scale.feature_width,
+            bias=bias,
+        )
     return keras.Model(image, outputs, name=spec.name.replace("-", "_"))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -58,9 +57,7 @@ def preset(name: str) -> Preset:
         InvalidInputError: there is none.
     """
     if name not in _PRESETS:
-        near = difflib.get_close_matches(name, _PRESETS, 1)
-        hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(_PRESETS)}."
-        raise InvalidInputError(f"There is no model {name!r}; {hint}")
+        raise InvalidInputError(f"There is no model {name!r}; choose one of {', '.join(_PRESETS)}.")
     return _PRESETS[name]
 
 
@@ -88,7 +85,9 @@ def preset_spec(
     """
     side = preset(name).size if size is None else size
     if side <= 0 or side % SIZE_MULTIPLE:
-        raise InvalidInputError(f"The input size must be a multiple of {SIZE_MULTIPLE}, not {side}.")
+        raise InvalidInputError(
+            f"The input size must be a multiple of {SIZE_MULTIPLE}, not {side}."
+        )
     if activation is not None and activation not in ACTIVATIONS:
         raise InvalidInputError(
             f"There is no activation {activation!r}; choose one of {', '.join(ACTIVATIONS)}."

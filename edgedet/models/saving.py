@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import zipfile
+import zlib
 from pathlib import Path
 
 import keras
@@ -12,6 +14,10 @@ from edgedet.errors import InvalidInputError
 from edgedet.files import replacing
 from edgedet.models.network import build
 from edgedet.spec import ModelSpec
+
+_WEIGHTS_MEMBER = "model.weights.h5"
+_MAX_BYTES_PER_WEIGHT = 32
+_MAX_OVERHEAD = 2**26
 
 
 def save_model(model: keras.Model, spec: ModelSpec, path: str | os.PathLike[str]) -> None:
@@ -43,8 +49,13 @@ def load_model(
     spec = archive.read_spec(path)
     model = build(spec, batch_size=batch_size)
     try:
+        # Compressed, a small file could hold more weights than memory does.
+        with zipfile.ZipFile(path) as members:
+            size = members.getinfo(_WEIGHTS_MEMBER).file_size
+        if size > _MAX_BYTES_PER_WEIGHT * model.count_params() + _MAX_OVERHEAD:
+            raise ValueError(f"{size} bytes for {model.count_params()} weights")
         model.load_weights(path)
-    except (ValueError, OSError, KeyError, EOFError) as error:
+    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InvalidInputError(
             f"{path}: the weights don't fit {spec.name} ({reason}); train or copy it again."

@@ -27,7 +27,11 @@ def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
     epochs = [row["epoch"] for row in rows]
     figure = Figure(figsize=(11, 3.4), layout="constrained")
     losses, accuracy, rate = figure.subplots(1, 3)
-    for name, color in (("loss", "#000000"), ("class_loss", "#0072B2"), ("box_loss_x50", "#D55E00")):
+    for name, color in (
+        ("loss", "#000000"),
+        ("class_loss", "#0072B2"),
+        ("box_loss_x50", "#D55E00"),
+    ):
         values = [50 * row["box_loss"] if name == "box_loss_x50" else row[name] for row in rows]
         losses.plot(epochs, values, ".-", color=color, label=name.replace("_x50", " x 50"))
     losses.set(title="training loss", xlabel="epoch", yscale="log")

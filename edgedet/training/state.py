@@ -17,9 +17,7 @@ from edgedet.files import replacing
 _META = "meta"
 
 
-def save_state(
-    learner: keras.Model, path: str | os.PathLike[str], meta: dict[str, Any]
-) -> None:
+def save_state(learner: keras.Model, path: str | os.PathLike[str], meta: dict[str, Any]) -> None:
     """Write every variable of the learner and its optimizer, and `meta` as JSON, to an .npz."""
     arrays = {
         f"variable_{index:05d}": keras.ops.convert_to_numpy(variable)

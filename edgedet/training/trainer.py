@@ -146,7 +146,9 @@ def train(
         augmentation=Augmentation(options.scale, flip=dataset.flip, colour=options.colour),
         seed=options.seed,
     )
-    spec = dataclasses.replace(spec, provenance={**spec.provenance, **_provenance(dataset, options)})
+    spec = dataclasses.replace(
+        spec, provenance={**spec.provenance, **_provenance(dataset, options)}
+    )
     network = build(spec, drop_rate=options.drop_rate)
     if weights is not None:
         _start_from(network, spec, weights)
@@ -166,6 +168,7 @@ def train(
             initial_epoch=epoch,
             epochs=epoch + 1,
             callbacks=[reporter, _StopOnDivergence()],
+            shuffle=False,  # the pipeline shuffles
             verbose=0,
         ).history
         seconds = time.perf_counter() - started

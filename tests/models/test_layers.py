@@ -1,0 +1,86 @@
+"""Layers and blocks against plain NumPy."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from edgedet.models.blocks import BlockStyle
+from edgedet.models.graph import Feature, Node, walk
+from edgedet.models.layers import StochasticDepth, WeightedFusion
+
+
+def _random(*shape: int) -> np.ndarray:
+    return np.random.default_rng(sum(shape)).normal(size=shape).astype(np.float32)
+
+
+def test_weighted_fusion_is_the_papers_equation_1() -> None:
+    inputs = [_random(2, 3, 4, index + 1)[..., :1] for index in range(3)]
+    layer = WeightedFusion()
+    layer.build([value.shape for value in inputs])
+    layer.fusion.assign([0.5, -2.0, 1.5])
+    expected = (0.5 * inputs[0] + 1.5 * inputs[2]) / (0.5 + 0.0 + 1.5 + 1e-3)
+    np.testing.assert_allclose(np.asarray(layer(inputs)), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_down_by_two_equals_space_to_depth_with_a_pointwise_convolution() -> None:
+    image = keras.Input((8, 8, 4))
+    x = BlockStyle("relu6").resample(Feature(2, image), 4, 6, "down")
+    model = keras.Model(image, x)
+    weights = model.get_layer("down_s2d_conv").kernel  # [2, 2, 4, 4]
+    value = _random(1, 8, 8, 4)
+    # Space-to-depth puts the 2x2 neighbours row by row into the channels.
+    deep = value.reshape(1, 4, 2, 4, 2, 4).transpose(0, 1, 3, 2, 4, 5).reshape(1, 4, 4, 16)
+    expected = deep @ np.asarray(weights).reshape(16, 4)
+    convolved = keras.Model(image, model.get_layer("down_s2d_conv").output)
+    np.testing.assert_allclose(np.asarray(convolved(value)), expected, rtol=1e-4, atol=1e-5)
+    assert model.output.shape == (None, 2, 2, 6)
+
+
+def test_up_repeats_each_pixel() -> None:
+    image = keras.Input((2, 3, 4))
+    model = keras.Model(image, BlockStyle().resample(Feature(5, image), 3, 2, "up"))
+    small = keras.Model(image, model.get_layer("up_bn").output)
+    value = _random(1, 2, 3, 4)
+    expected = np.asarray(small(value)).repeat(4, axis=1).repeat(4, axis=2)
+    np.testing.assert_array_equal(np.asarray(model(value)), expected)
+
+
+def test_stochastic_depth_drops_whole_examples_and_keeps_the_mean() -> None:
+    layer = StochasticDepth(0.25, seed=3)
+    value = np.ones((4000, 1, 1, 2), np.float32)
+    dropped = np.asarray(layer(value, training=True))
+    assert set(np.unique(dropped)) == {0.0, np.float32(1 / 0.75)}
+    assert (dropped[..., 0] == dropped[..., 1]).all()
+    assert dropped.mean() == pytest.approx(1.0, abs=0.05)
+    np.testing.assert_array_equal(np.asarray(layer(value, training=False)), value)
+
+
+def test_the_walker_adds_leftovers_of_equal_level_and_width_once() -> None:
+    merged: list[tuple[str, int]] = []
+
+    def resample(feature: Feature, level: int, channels: int, name: str) -> object:
+        return keras.ops.zeros((1, 2, 2, channels))
+
+    def fuse(tensors: list[object], op: str, name: str) -> object:
+        merged.append((op, len(tensors)))
+        return tensors[0]
+
+    outputs = walk(
+        (
+            Node(4, (0,)),
+            Node(4, (0,), op="attention"),
+            Node(5, (1,), output=True),
+            Node(4, (0, 1), output=True),
+            Node(4, (0,), output=True),
+        ),
+        [Feature(3, keras.ops.zeros((1, 4, 4, 8)))],
+        (6, 7, 6, 7, 7),
+        resample=resample,
+        fuse=fuse,
+        block=lambda x, identity, name: x,
+    )
+    # Node 2 (level 4, width 7) is unused when node 4 of the same kind comes; node 4 then is.
+    assert merged == [("sum", 1), ("attention", 1), ("sum", 1), ("sum", 3), ("sum", 2)]
+    assert sorted(outputs) == [4, 5]
