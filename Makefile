@@ -38,8 +38,9 @@ lint: $(DEVELOPMENT) tree ## formats, static checks, types, and which room impor
 	  --cache-dir $(CURDIR)/.mypy_cache
 	cd build/tree && $(abspath $(BIN))/lint-imports --config $(CURDIR)/pyproject.toml --no-cache
 
-bench: $(RUNTIME) ## latency of the bundled detector, step by step
+bench: $(RUNTIME) ## latency of the bundled detector, step by step and beside its bare engine
 	$(BIN)/edgedet benchmark edgedet/assets/digits-m0-int8.tflite
+	$(BIN)/python -m edgedet.benchmarks.detect_overhead
 
 clean: ## remove everything built; .venv keeps what was downloaded
 	rm -rf build dist edgedet.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
