@@ -7,7 +7,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 # Written by the C++ of LiteRT and TensorFlow straight to file descriptor 2; TensorFlow's setting
 # TF_CPP_MIN_LOG_LEVEL leaves some of it.
@@ -25,12 +25,14 @@ def without_native_log() -> Iterator[None]:
     process, so a library must not redirect it under other threads.
     """
     sys.stderr.flush()
-    try:
-        kept = os.dup(2)
-    except OSError:  # standard error is closed: nothing to keep clean
-        yield
-        return
-    with tempfile.TemporaryFile() as held:
+    with ExitStack() as stack:
+        kept = -1
+        with suppress(OSError):  # standard error is closed, or there is no temporary directory
+            held = stack.enter_context(tempfile.TemporaryFile())
+            kept = os.dup(2)
+        if kept < 0:
+            yield
+            return
         os.dup2(held.fileno(), 2)
         try:
             yield

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -224,3 +226,16 @@ def test_a_full_disk_gives_one_sentence_and_leaves_nothing(
 
 def test_predict_is_the_same_command(edgedet, int8_file, picture):
     assert edgedet("predict", "--model", int8_file, "--source", picture, "--no-save").code == 0
+
+
+def test_the_log_of_the_engine_stays_out_of_the_output(int8_file, picture, tmp_path):
+    """In a process of its own: LiteRT writes its line when the first model is loaded."""
+    words = ["--model", str(int8_file), "--source", str(picture)]
+    done = subprocess.run(
+        [sys.executable, "-m", "edgedet", "detect", *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""

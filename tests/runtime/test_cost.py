@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+import types
 
 import pytest
 
@@ -31,3 +32,60 @@ def test_bytes_that_are_no_model_give_none(model):
 def test_without_the_schema_there_is_no_cost(model_bytes, monkeypatch):
     monkeypatch.setitem(sys.modules, "ai_edge_litert.schema_py_generated", None)
     assert count_cost(model_bytes) is None
+
+
+def test_kinds_of_layers_have_their_own_arithmetic(monkeypatch):
+    """A small graph written out as LiteRT's schema module would show it."""
+    add, conv, depthwise, dense = 0, 3, 4, 9
+    tensors = [
+        [1, 8, 8, 3],  # 0: input
+        [16, 3, 3, 3],  # 1: kernel of a convolution to 16 channels
+        [16],  # 2: its bias
+        [1, 4, 4, 16],  # 3: its output
+        [1, 5, 5, 16],  # 4: depthwise kernel
+        [1, 4, 4, 16],  # 5: its output
+        [10, 256],  # 6: dense kernel
+        [1, 10],  # 7: its output
+    ]
+    nodes = [
+        (conv, [0, 1, 2], [3]),
+        (depthwise, [3, 4, -1], [5]),
+        (depthwise, [5, 4, -1], [3]),  # the same kernel again
+        (add, [3, 5], [3]),
+        (dense, [5, 6, -1], [7]),
+    ]
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.schema_py_generated", schema(nodes, tensors))
+    assert count_cost(b"") == Cost(
+        parameters=16 * 27 + 16 + 25 * 16 + 2560,
+        multiply_adds=256 * 27 + 2 * 256 * 25 + 10 * 256,
+    )
+
+
+def schema(nodes, tensors):
+    """The part of the schema module that `count_cost` uses."""
+
+    def table(**methods):
+        return types.SimpleNamespace(**methods)
+
+    def listed(name, values):
+        return {name: values.__getitem__, f"{name}Length": values.__len__}
+
+    operators = [
+        table(
+            OpcodeIndex=lambda kind=kind: kind,
+            **listed("Inputs", inputs),
+            **listed("Outputs", outputs),
+        )
+        for kind, inputs, outputs in nodes
+    ]
+    graph = table(
+        **listed("Operators", operators),
+        **listed("Tensors", [table(**listed("Shape", shape)) for shape in tensors]),
+    )
+    # Operator codes below 127 stand in the older field.
+    codes = [table(BuiltinCode=lambda: 0, DeprecatedBuiltinCode=lambda k=k: k) for k in range(10)]
+    model = table(Subgraphs=[graph].__getitem__, OperatorCodes=codes.__getitem__)
+    return types.SimpleNamespace(
+        Model=types.SimpleNamespace(GetRootAs=lambda *_: model),
+        BuiltinOperator=types.SimpleNamespace(CONV_2D=3, DEPTHWISE_CONV_2D=4, FULLY_CONNECTED=9),
+    )

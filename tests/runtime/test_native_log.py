@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 
 import pytest
 
@@ -27,3 +28,13 @@ def test_standard_error_is_back_after_an_error(capfd):
         raise ValueError("wrong")
     os.write(2, b"INFO: after\n")
     assert capfd.readouterr().err == "ERROR: before\nINFO: after\n"
+
+
+def test_without_a_temporary_directory_nothing_is_held_back(capfd, monkeypatch):
+    def fail():
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", fail)
+    with without_native_log():
+        os.write(2, b"INFO: fine\n")
+    assert capfd.readouterr().err == "INFO: fine\n"
