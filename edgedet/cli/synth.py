@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -63,6 +64,5 @@ def synth(
     for split, count in summary.images.items():
         print(f"{split:5}  {count} scenes, {summary.digits[split]} digits")
     print(f"{summary.bytes / 1e6:.1f} MB in {directory}, {seconds:.0f} s; look at preview.png")
-    print(
-        f"next: edgedet train --model eff-spinenet-m0 --data {directory / 'data.yaml'} --epochs 20"
-    )
+    data = shlex.quote(str(directory / "data.yaml"))
+    print(f"next: edgedet train --model eff-spinenet-m0 --data {data} --epochs 20")
