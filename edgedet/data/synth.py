@@ -35,7 +35,7 @@ _MARKER_KIND = "edgedet synthetic digits"
 _ENTRIES = frozenset({"annotations", "data.yaml", "images", "preview.png", _MARKER})
 # Fewer scenes than this are drawn in the calling process: starting others takes longer.
 _MIN_PARALLEL = 64
-_CHUNK = 25
+_CHUNK = 10
 
 _DATA_YAML = """\
 # Scenes of handwritten digits, written by `edgedet synth`; synth.json says with which options.
