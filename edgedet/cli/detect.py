@@ -35,8 +35,10 @@ def detect(
     ] = None,
     engine: Annotated[str | None, typer.Option(help="Engine; follows the file.")] = None,
     save: Annotated[bool, typer.Option(help="Write annotated pictures.")] = True,
-    save_json: Annotated[bool, typer.Option(help="Write detections.json.")] = False,
-    save_txt: Annotated[bool, typer.Option(help="Write YOLO text files to labels/.")] = False,
+    save_json: Annotated[bool, typer.Option("--save-json", help="Write detections.json.")] = False,
+    save_txt: Annotated[
+        bool, typer.Option("--save-txt", help="Write YOLO text files to labels/.")
+    ] = False,
     project: Annotated[Path, typer.Option(help="Directory of all runs.")] = Path("runs"),
     name: Annotated[str | None, typer.Option(help="Name of this run; exp, exp2, ...")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
