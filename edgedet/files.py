@@ -16,7 +16,8 @@ from edgedet.errors import EdgeDetError, InvalidInputError
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is renamed to `path`, else removed.
 
-    The temporary name keeps the suffix, because some writers choose a format by it.
+    Directories that `path` lacks are made, and removed again when the writing fails. The temporary
+    name keeps the suffix, because some writers choose a format by it.
 
     Raises:
         EdgeDetError: the directory can't be created or written, or the disk is full.
@@ -25,18 +26,24 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     if target.is_dir():
         raise InvalidInputError(f"{target} is a directory; name a file to write to.")
     aside = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
+    made: list[Path] = []
     try:
+        made = [place for place in target.parents if not place.exists()]
         target.parent.mkdir(parents=True, exist_ok=True)
         yield aside
         # Without this a crash after the rename could leave an empty file under the final name.
         with aside.open("rb+") as written:
             os.fsync(written.fileno())
         aside.replace(target)
-    except OSError as error:
-        raise explained(error, target) from error
-    finally:
+    except BaseException as error:
         with suppress(OSError):
             aside.unlink()
+        with suppress(OSError):
+            for place in made:
+                place.rmdir()
+        if isinstance(error, OSError):
+            raise explained(error, target) from error
+        raise
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
