@@ -22,8 +22,8 @@ STAGES = ("preprocess", "inference", "postprocess", "total")
 _ROUNDS = 10
 
 # Beyond these the figures depend on when they were taken more than on what was measured.
-_MOST_TAIL = 1.20
-_MOST_DRIFT = 1.10
+MOST_TAIL = 1.20
+MOST_DRIFT = 1.10
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Latency:
     @property
     def stable(self) -> bool:
         """False when the machine was too busy, or too hot, for the figures to be repeated."""
-        return self.tail <= _MOST_TAIL and self.drift <= _MOST_DRIFT
+        return self.tail <= MOST_TAIL and self.drift <= MOST_DRIFT
 
     def to_dict(self) -> dict[str, Any]:
         """All figures as JSON values; times in milliseconds."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -57,6 +58,13 @@ def plot_precision_recall(
         EdgeDetError: the file can't be written.
     """
     check_available()
+    figure = precision_recall_figure(per_class, title)
+    with replacing(path) as aside:
+        figure.savefig(aside, format="png", metadata={"Software": None})
+
+
+def precision_recall_figure(per_class: Sequence[ClassScore], title: str = "") -> Any:
+    """The plot of `plot_precision_recall` as a matplotlib `Figure`."""
     from matplotlib.figure import Figure
 
     known = [entry for entry in per_class if entry.metrics["AP50"] > NO_TRUTH]
@@ -106,8 +114,7 @@ def plot_precision_recall(
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    with replacing(path) as aside:
-        figure.savefig(aside, format="png", metadata={"Software": None})
+    return figure
 
 
 def _legend_entry(value: float, label: str) -> str:

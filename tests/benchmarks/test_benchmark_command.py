@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -138,7 +139,23 @@ def test_the_overhead_script_prints_both_medians_and_their_ratio() -> None:
         text=True,
         check=True,
     )
-    lines = done.stdout.splitlines()
-    detect, invoke = (float(line.split("p50")[1].split()[0]) for line in lines[-3:-1])
-    assert 0 < invoke < detect
-    assert float(lines[-1].split(":")[1].split()[0]) == pytest.approx(detect / invoke, rel=0.2)
+    medians = dict(re.findall(r"^ *(\S.*?) +p50 +([\d.]+)", done.stdout, re.MULTILINE))
+    assert list(medians) == [
+        "preprocess",
+        "inference",
+        "postprocess",
+        "Detector.detect, 640x480",
+        "bare invoke",
+    ]
+    detect, invoke = float(medians["Detector.detect, 640x480"]), float(medians["bare invoke"])
+    (ratio,) = re.findall(r"^ratio of the medians: ([\d.]+)", done.stdout, re.MULTILINE)
+    assert float(ratio) == pytest.approx(detect / invoke, rel=0.05)
+
+
+def test_the_overhead_script_refuses_a_missing_model_in_one_sentence() -> None:
+    script = ROOT / "benchmarks" / "detect_overhead.py"
+    done = subprocess.run(
+        [sys.executable, script, "missing.tflite"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: There is no model file missing.tflite; check the path.\n"

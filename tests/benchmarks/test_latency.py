@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgedet.benchmarks.latency import STAGES, Latency, Percentiles
@@ -34,6 +34,7 @@ def test_percentiles(values: list[float], expected: tuple[float, ...]) -> None:
     assert (found.mean, found.p50, found.p90, found.p99) == pytest.approx(expected)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.001, 1000), min_size=1, max_size=50), st.randoms())
 def test_percentiles_rise_and_do_not_depend_on_the_order(values: list[float], random: Any) -> None:
     found = Percentiles.of(values)

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgedet.evaluation import METRICS, score
@@ -135,6 +135,12 @@ def test_classes_keep_the_order_and_the_ids_of_the_data_set() -> None:
     assert dog.metrics == dict.fromkeys(cat.metrics, -1)
 
 
+def test_scores_of_a_class_at_one_and_at_all_thresholds() -> None:
+    cat, _ = score(ONE_CAT, [found(7, 90, [122.0, 100.0, 100.0, 100.0], 0.6)]).per_class
+    expected = {"AP": 0.3, "AP50": 1, "APs": -1, "APm": -1, "APl": 0.3, "AR100": 0.3}
+    assert cat.metrics == pytest.approx(expected)
+
+
 def test_the_curve_of_a_class_has_its_area() -> None:
     data = truth((7, 90, LARGE, 0), (0, 90, LARGE, 0))
     cat, dog = score(data, [found(7, 90, LARGE, 0.9)]).per_class
@@ -145,7 +151,7 @@ def test_the_curve_of_a_class_has_its_area() -> None:
 def test_nothing_is_printed_and_the_arguments_stay_as_they_were(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    data, predictions = copy.deepcopy(ONE_CAT), [found(7, 90, LARGE, 0.6)]
+    data, predictions = truth((7, 90, LARGE, 0)), [found(7, 90, LARGE, 0.6)]
     kept = copy.deepcopy((data, predictions))
     score(data, predictions)
     assert (data, predictions) == kept
@@ -160,6 +166,7 @@ objects = st.tuples(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(objects, min_size=1, max_size=8), st.randoms(use_true_random=False))
 def test_a_perfect_detector_scores_one_whatever_the_truth(
     entries: list[tuple[int, int, list[float], int]], random: Any

@@ -69,3 +69,8 @@ def test_the_surest_detection_takes_the_object() -> None:
     (outcome,) = find_mistakes(truth((1, A, 0)), [found(1, A_SHIFTED, 0.5), found(1, A, 0.8)])
     np.testing.assert_array_equal(outcome.hits, [[0, 0, 100, 100]])
     np.testing.assert_array_equal(outcome.false, [[10, 0, 110, 100]])
+
+
+def test_a_detection_takes_the_object_that_it_overlaps_most() -> None:
+    (outcome,) = find_mistakes(truth((1, A_SHIFTED, 0), (1, A, 0)), [found(1, A)])
+    np.testing.assert_array_equal(outcome.missed, [[10, 0, 110, 100]])

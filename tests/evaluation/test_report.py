@@ -17,8 +17,14 @@ from rich.console import Console
 from edgedet.data.dataset import DetectionDataset
 from edgedet.errors import MissingDependencyError
 from edgedet.evaluation import ClassScore, evaluate
-from edgedet.evaluation.contact_sheet import FALSE_COLOUR, HIT_COLOUR, MISSED_COLOUR
-from edgedet.evaluation.plots import plot_precision_recall
+from edgedet.evaluation.contact_sheet import (
+    FALSE_COLOUR,
+    HIT_COLOUR,
+    MISSED_COLOUR,
+    write_contact_sheet,
+)
+from edgedet.evaluation.mistakes import ImageMistakes
+from edgedet.evaluation.plots import plot_precision_recall, precision_recall_figure
 from edgedet.evaluation.report import points, tables, write_report
 
 MakeDataset = Callable[..., DetectionDataset]
@@ -91,6 +97,31 @@ def test_the_sheet_shows_images_with_mistakes_only(
     assert not _has_colour(picture, HIT_COLOUR)
 
 
+def test_the_sheet_begins_with_the_worst_and_ends_at_its_count(
+    make_dataset: MakeDataset, tmp_path: Path
+) -> None:
+    """Images 0 to 5 with as many false detections; their grey tells them apart."""
+    dataset = make_dataset({n: [] for n in range(6)})
+    for sample in dataset.samples:
+        sample.path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (640, 480), (40 * sample.image_id,) * 3).save(sample.path)
+    box = np.array([[0, 0, 10, 10]], np.float32)
+    none = box[:0]
+    mistakes = [
+        ImageMistakes(n, none, np.repeat(box, n, axis=0), (90,) * n, none, ()) for n in range(6)
+    ]
+    paths = {sample.image_id: sample.path for sample in dataset.samples}
+    shown = write_contact_sheet(mistakes, paths, {90: "cat"}, tmp_path / "sheet.png", count=3)
+    assert shown == 3
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width == 3 * 320
+        assert [sheet.getpixel((320 * n + 160, 200)) for n in range(3)] == [
+            (200, 200, 200),
+            (160, 160, 160),
+            (120, 120, 120),
+        ]
+
+
 def test_without_mistakes_there_is_no_sheet(
     make_dataset: MakeDataset, fake_detector: MakeDetector, tmp_path: Path
 ) -> None:
@@ -101,17 +132,44 @@ def test_without_mistakes_there_is_no_sheet(
     assert not (tmp_path / "run" / "mistakes.png").exists()
 
 
-@pytest.mark.parametrize("classes", [0, 1, 10, 80])
-def test_the_plot_is_a_picture_whatever_the_number_of_classes(classes: int, tmp_path: Path) -> None:
-    scores = [
-        ClassScore(f"$_class^{n}$", n, 5, {"AP50": 0.5}, np.linspace(1, 0, 101))
-        for n in range(classes)
+def _scores(*areas: float) -> list[ClassScore]:
+    return [
+        ClassScore(f"_a$^$b{n}", n, 5, {"AP50": area}, np.full(101, area))
+        for n, area in enumerate(areas)
     ]
-    absent = ClassScore("never seen", 99, 0, {"AP50": -1.0}, np.full(101, -1.0))
-    plot_precision_recall([*scores, absent], tmp_path / "pr.png", title="a [strange] $title")
+
+
+ABSENT = ClassScore("never seen", 99, 0, {"AP50": -1.0}, np.full(101, -1.0))
+
+
+@pytest.mark.parametrize("classes", [0, 1, 10, 80])
+def test_the_plot_is_a_picture_whatever_the_classes(classes: int, tmp_path: Path) -> None:
+    """Names that matplotlib would take for formulas or leave out are no hindrance."""
+    plot_precision_recall(
+        [*_scores(*[0.5] * classes), ABSENT], tmp_path / "pr.png", title="a [strange] $^$title"
+    )
     with Image.open(tmp_path / "pr.png") as picture:
         assert picture.format == "PNG"
         assert picture.size == (960, 660)
+
+
+def _legend(scores: list[ClassScore]) -> list[str]:
+    (axes,) = precision_recall_figure(scores).axes
+    return [text.get_text().split()[0] for text in axes.get_legend().get_texts()]
+
+
+def test_the_legend_names_each_class_that_has_objects_and_their_mean() -> None:
+    assert _legend([*_scores(0.5, 0.9), ABSENT]) == ["50.0", "90.0", "70.0"]
+
+
+def test_up_to_twelve_classes_can_be_told_apart() -> None:
+    (axes,) = precision_recall_figure(_scores(*[0.5] * 12)).axes
+    assert len({(line.get_color(), line.get_linestyle()) for line in axes.lines}) == 13
+
+
+def test_of_many_classes_the_weakest_are_named() -> None:
+    areas = [0.9] * 10 + [0.1, 0.5, 0.3, 0.2, 0.4]
+    assert _legend(_scores(*areas))[:-1] == ["10.0", "20.0", "30.0", "40.0", "50.0"]
 
 
 def test_without_matplotlib_it_says_what_to_install(
