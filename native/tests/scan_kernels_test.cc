@@ -1,0 +1,49 @@
+#include "kernels/scan_kernels.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <vector>
+
+namespace edgedet::kernels {
+namespace {
+
+template <typename T>
+class FindBlockTest : public testing::Test {};
+
+using Types = testing::Types<float, int8_t, uint8_t, int16_t>;
+TYPED_TEST_SUITE(FindBlockTest, Types);
+
+TYPED_TEST(FindBlockTest, FindsAValueEqualToTheThresholdWhereverItIs) {
+  const TypeParam threshold = 100;
+  for (const size_t count : {size_t{1}, size_t{63}, size_t{64}, size_t{65}, size_t{200}}) {
+    std::vector<TypeParam> values(count, threshold - 1);
+    EXPECT_EQ(FindBlock(values.data(), 0, count, threshold), count);
+    for (size_t at = 0; at < count; ++at) {
+      values[at] = threshold;
+      const size_t block = at / kScanBlock * kScanBlock;
+      EXPECT_EQ(FindBlock(values.data(), 0, count, threshold), block) << at << " of " << count;
+      EXPECT_EQ(FindBlock(values.data(), block, count, threshold), block);
+      if (block + kScanBlock < count) {
+        EXPECT_EQ(FindBlock(values.data(), block + kScanBlock, count, threshold), count);
+      }
+      values[at] = threshold - 1;
+    }
+  }
+}
+
+TYPED_TEST(FindBlockTest, ExtremeThresholdsHold) {
+  using Limits = std::numeric_limits<TypeParam>;
+  const std::vector<TypeParam> values(70, Limits::lowest());
+  EXPECT_EQ(FindBlock(values.data(), 0, 70, Limits::lowest()), 0u);
+  EXPECT_EQ(FindBlock(values.data(), 0, 70, Limits::max()), 70u);
+  EXPECT_EQ(FindBlock(values.data(), 0, 0, Limits::lowest()), 0u);
+}
+
+TEST(FindBlock, NanIsBelowEveryThreshold) {
+  const std::vector<float> values(70, std::numeric_limits<float>::quiet_NaN());
+  EXPECT_EQ(FindBlock(values.data(), 0, 70, -std::numeric_limits<float>::infinity()), 70u);
+}
+
+}  // namespace
+}  // namespace edgedet::kernels
