@@ -67,29 +67,36 @@ def write_report(
         The content of `metrics.json`; its `files` names what lies in `directory`.
 
     Raises:
-        EdgeDetError: a file can't be written.
+        EdgeDetError: a file can't be written; none of them is left then.
     """
     directory = Path(directory)
-    files = {"metrics": "metrics.json", "pr_curve": "pr_curve.png"}
-    plot_precision_recall(result.per_class, directory / files["pr_curve"], title=title)
-    shown = write_contact_sheet(
-        find_mistakes(coco_truth(dataset), result.predictions),
-        {sample.image_id: sample.path for sample in dataset.samples},
-        dict(zip(dataset.category_ids, dataset.labels, strict=True)),
-        directory / "mistakes.png",
-    )
-    if shown:
-        files["mistakes"] = "mistakes.png"
-    if save_json:
-        files["predictions"] = "predictions.json"
-        write_text(directory / files["predictions"], json.dumps(result.predictions))
-    content = {
-        **description,
-        **result.to_dict(),
-        "directory": str(directory),
-        "files": files,
-    }
-    write_text(directory / files["metrics"], json.dumps(content, indent=1) + "\n")
+    names = {"pr_curve": "pr_curve.png", "mistakes": "mistakes.png"}
+    names |= {"predictions": "predictions.json"} if save_json else {}
+    names["metrics"] = "metrics.json"
+    paths = {kind: directory / name for kind, name in names.items()}
+    try:
+        plot_precision_recall(result.per_class, paths["pr_curve"], title=title)
+        shown = write_contact_sheet(
+            find_mistakes(coco_truth(dataset), result.predictions),
+            {sample.image_id: sample.path for sample in dataset.samples},
+            dict(zip(dataset.category_ids, dataset.labels, strict=True)),
+            paths["mistakes"],
+        )
+        if not shown:
+            del names["mistakes"]
+        if save_json:
+            write_text(paths["predictions"], json.dumps(result.predictions))
+        content = {
+            **description,
+            **result.to_dict(),
+            "directory": str(directory),
+            "files": names,
+        }
+        write_text(paths["metrics"], json.dumps(content, indent=1) + "\n")
+    except BaseException:
+        for path in paths.values():
+            path.unlink(missing_ok=True)
+        raise
     return content
 
 

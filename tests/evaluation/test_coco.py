@@ -120,10 +120,12 @@ def test_the_metrics_are_the_twelve_of_pycocotools_in_its_order() -> None:
     assert len(METRICS) == 12
 
 
-def test_only_the_hundred_best_of_a_class_count_in_an_image() -> None:
-    crowd_out = [found(7, 90, ELSEWHERE, 0.9)] * 100
-    assert score(ONE_CAT, [*crowd_out[:99], found(7, 90, LARGE, 0.6)]).metrics["AR100"] == 1
-    assert score(ONE_CAT, [*crowd_out, found(7, 90, LARGE, 0.6)]).metrics["AR100"] == 0
+@pytest.mark.parametrize(("surer", "recall"), [(99, 1), (100, 0)])
+def test_only_the_hundred_best_of_a_class_count_in_an_image(surer: int, recall: int) -> None:
+    predictions = [found(7, 90, ELSEWHERE, 0.9)] * surer + [found(7, 90, LARGE, 0.6)]
+    scores = score(ONE_CAT, predictions)
+    assert scores.metrics["AR100"] == recall
+    assert scores.per_class[0].metrics["AR100"] == recall
 
 
 def test_classes_keep_the_order_and_the_ids_of_the_data_set() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import sys
@@ -15,7 +16,7 @@ from PIL import Image
 from rich.console import Console
 
 from edgedet.data.dataset import DetectionDataset
-from edgedet.errors import MissingDependencyError
+from edgedet.errors import EdgeDetError, MissingDependencyError
 from edgedet.evaluation import ClassScore, evaluate
 from edgedet.evaluation.contact_sheet import (
     FALSE_COLOUR,
@@ -58,6 +59,29 @@ def test_metrics_json_holds_the_description_the_scores_and_the_files(
         "mistakes": "mistakes.png",
     }
     assert {path.name for path in out.iterdir()} == set(content["files"].values())
+
+
+@pytest.mark.parametrize("full_at", ["pr_curve", "mistakes", "predictions", "metrics"])
+def test_a_disk_that_fills_leaves_no_part_of_a_report(
+    full_at: str,
+    make_dataset: MakeDataset,
+    fake_detector: MakeDetector,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dataset = make_dataset(TRUTH, write_images=True)
+    result = evaluate(fake_detector(ANSWERS), dataset)
+    rename = Path.replace
+
+    def full(self: Path, target: Path) -> Path:
+        if target.stem == full_at:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(EdgeDetError, match="the disk is full"):
+        write_report(result, dataset, tmp_path / "run", description={}, save_json=True)
+    assert not list(tmp_path.glob("run/*"))
 
 
 def test_predictions_json_is_read_by_pycocotools(
