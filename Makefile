@@ -4,10 +4,12 @@ PYTHON ?= python3
 VENV ?= .venv
 
 BIN := $(VENV)/bin
+IN_VENV = PATH="$$(cd "$(BIN)" && pwd):$$PATH";
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ROOMS := converters quantization benchmarks
 
 # Each stamp records an install; it is renewed when what decides that install has changed.
+CREATED := $(VENV)/.created
 RUNTIME := $(VENV)/.runtime
 DEVELOPMENT := $(VENV)/.development
 BUILD_FILES := pyproject.toml setup.py CMakeLists.txt \
@@ -25,18 +27,18 @@ demo: $(RUNTIME) ## install into .venv, build, and run the bundled detector on t
 	$(BIN)/edgedet demo
 
 test: check-test lint ## everything: lint, the C++ tests, the Python tests
-	PATH="$(CURDIR)/$(BIN):$$PATH" CMAKE_GENERATOR=Ninja cmake --preset release
-	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build --preset release
-	PATH="$(CURDIR)/$(BIN):$$PATH" ctest --preset release
+	$(IN_VENV) CMAKE_GENERATOR=Ninja cmake --preset release
+	$(IN_VENV) cmake --build --preset release
+	$(IN_VENV) ctest --preset release
 	$(BIN)/python -m pytest
 
 lint: $(DEVELOPMENT) tree ## formats, static checks, types, and which room imports which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	find native -name '*.cc' -o -name '*.h' | xargs $(BIN)/clang-format --dry-run -Werror
-	cd build/tree && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml \
-	  --cache-dir $(CURDIR)/.mypy_cache
-	cd build/tree && $(abspath $(BIN))/lint-imports --config $(CURDIR)/pyproject.toml --no-cache
+	$(IN_VENV) cd build/tree && \
+	  mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache
+	$(IN_VENV) cd build/tree && lint-imports --config ../../pyproject.toml --no-cache
 
 bench: $(RUNTIME) ## latency of the bundled detector, step by step and beside its bare engine
 	$(BIN)/edgedet benchmark edgedet/assets/digits-m0-int8.tflite
@@ -50,20 +52,21 @@ clean: ## remove everything built; .venv keeps what was downloaded
 # mypy and import-linter look for edgedet.converters inside edgedet/: here they find it there.
 tree:
 	@rm -rf build/tree && mkdir -p build/tree/edgedet
-	@ln -s $(addprefix $(CURDIR)/,$(filter-out %/__pycache__ %.so,$(wildcard edgedet/*)) $(ROOMS)) \
+	@ln -s $(addprefix ../../../,$(filter-out %/__pycache__ %.so,$(wildcard edgedet/*)) $(ROOMS)) \
 		build/tree/edgedet/
 
-$(BIN)/python:
+$(CREATED):
 	@$(MAKE) --no-print-directory check-demo
 	$(PYTHON) -m venv $(VENV)
+	@touch $@
 
-$(RUNTIME): $(BIN)/python $(BUILD_FILES)
+$(RUNTIME): $(CREATED) $(BUILD_FILES)
 	@$(MAKE) --no-print-directory check-demo
 	@echo "Installing edgedet and what it needs at run time into $(VENV) ..."
 	$(PIP) --editable .
 	@touch $@
 
-$(DEVELOPMENT): $(BIN)/python $(BUILD_FILES)
+$(DEVELOPMENT): $(CREATED) $(BUILD_FILES)
 	@$(MAKE) --no-print-directory check-test
 	@echo "Installing edgedet and what its tests need into $(VENV); TensorFlow takes a while ..."
 	$(PIP) --editable '.[dev,train,convert,eval]'
