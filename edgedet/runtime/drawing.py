@@ -56,7 +56,8 @@ def draw(image: npt.NDArray[np.uint8], detections: Detections) -> npt.NDArray[np
         class_id = int(detections.class_id[index])
         # Line breaks in a name would leave the label.
         name = " ".join(detections.names[class_id].split())
-        full = f"{name} {float(detections.confidence[index]):.2f}"
+        # Two spaces, because names may be digits too.
+        full = f"{name}  {float(detections.confidence[index]):.0%}"
         for text, letters in ((full, font), (full, small), (name, small)):
             place = place_label(_text_size(letters, text), boxes[index], canvas.size, taken)
             if place is not None:

@@ -105,6 +105,15 @@ def test_an_empty_result_proposes_a_lower_threshold(edgedet, int8_file, picture)
     assert done.out.splitlines()[-1].endswith("--conf 0.05")
 
 
+@pytest.mark.parametrize("size", [(1, 1), (20000, 10), (10, 20000), (3, 2)])
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_pictures_of_extreme_shapes_are_handled(edgedet, int8_file, tmp_path, size, suffix):
+    Image.new("RGB", size, (255, 0, 0)).save(tmp_path / f"odd.{suffix}")
+    done = edgedet("detect", "--model", int8_file, "--source", f"odd.{suffix}", "--conf", 0.01)
+    assert done.code == 0
+    assert Image.open(tmp_path / f"runs/detect/exp/odd.{suffix}").size == size
+
+
 def test_earlier_runs_are_kept(edgedet, int8_file, picture, tmp_path):
     for _ in range(2):
         edgedet("detect", "--model", int8_file, "--source", picture)
