@@ -91,6 +91,13 @@ def test_nms_per_class_is_nms_of_each_class() -> None:
     assert sorted(together.tolist()) == sorted(apart)
 
 
+def test_as_many_classes_as_boxes_suppress_nothing() -> None:
+    boxes, scores, _ = crowd(5, 3000, 1)
+    ids = np.random.default_rng(5).permutation(3000) * 7919 - 10**7
+    assert len(ops.nms(boxes, scores, 0.1)) < 100
+    assert len(ops.nms(boxes, scores, 0.1, class_ids=ids)) == 3000
+
+
 def test_nms_reads_strided_arrays_and_any_integer_classes() -> None:
     boxes, scores, class_ids = crowd(3, 300, 100)
     expected = ops.nms(boxes, scores, 0.5, class_ids=class_ids)
