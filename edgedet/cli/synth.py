@@ -20,6 +20,7 @@ def synth(
     seed: Annotated[int, typer.Option(help="Fixes every byte that is written.")] = 0,
     min_digit: Annotated[int, typer.Option(help="Height of the smallest digits, in pixels.")] = 12,
     max_digit: Annotated[int, typer.Option(help="Height of the largest digits, in pixels.")] = 160,
+    max_count: Annotated[int, typer.Option(help="Most digits in a scene.")] = 8,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Make scenes of handwritten digits on cluttered backgrounds, with COCO json and data.yaml.
@@ -33,7 +34,13 @@ def synth(
     from edgedet.data.synth import SynthOptions, generate
 
     options = SynthOptions(
-        images=images, val=val, size=size, seed=seed, min_digit=min_digit, max_digit=max_digit
+        images=images,
+        val=val,
+        size=size,
+        seed=seed,
+        min_digit=min_digit,
+        max_digit=max_digit,
+        max_count=max_count,
     )
     started = time.perf_counter()
     progress = Progress(

@@ -94,9 +94,8 @@ def _scaled(
     down = int(rng.integers(0, spec.height - small_height + 1))
     right = int(rng.integers(0, spec.width - small_width + 1))
     tensor[down : down + small_height, right : right + small_width] = part
-    moved = (boxes - np.array([left, top] * 2, np.float32)) * np.float32(ratio) + np.float32(
-        [right, down] * 2
-    )
+    corner = np.array([left, top] * 2, np.float32)
+    moved = (boxes - corner) * np.float32(ratio) + np.array([right, down] * 2, np.float32)
     extent = (right, down, right + image.shape[1] * ratio, down + image.shape[0] * ratio)
     return tensor, moved.astype(np.float32), extent
 

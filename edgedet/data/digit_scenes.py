@@ -16,7 +16,6 @@ from edgedet.data.distractors import draw_distractors, draw_occluder
 
 FloatArray = npt.NDArray[np.float32]
 
-_MAX_DIGITS = 8
 _EMPTY_SHARE = 0.03
 _PLACEMENT_TRIES = 25
 # The smaller box of two digits may share this much of its area with the other.
@@ -31,11 +30,12 @@ _SMALL, _LARGE = 12.0, 64.0
 
 @dataclass(frozen=True)
 class SceneOptions:
-    """Sizes in pixels: longer side of a scene, and the range of digit heights."""
+    """Longer side of a scene and range of digit heights in pixels; most digits of a scene."""
 
     size: int = 256
     min_digit: int = 12
     max_digit: int = 160
+    max_count: int = 8
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def scene(seed: int, split: str, number: int, options: SceneOptions) -> Scene:
     canvas = background(rng, height, width)
     # The first scene is never empty, so that every dataset has a box to learn from.
     empty = rng.random() < _EMPTY_SHARE and number > 0
-    count = 0 if empty else int(rng.integers(1, _MAX_DIGITS + 1))
+    count = 0 if empty else int(rng.integers(1, options.max_count + 1))
     placed = _place(rng, split, count, height, width, options)
     canvas = draw_distractors(rng, canvas, [digit.box for digit in placed])
 

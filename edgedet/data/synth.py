@@ -63,6 +63,7 @@ class SynthOptions:
         seed: fixes every byte, with the same releases of NumPy and Pillow.
         min_digit: height of the smallest digits.
         max_digit: height of the largest digits; they also stay below 85% of the shorter side.
+        max_count: most digits in a scene; those that find no place are left out.
     """
 
     images: int = 4000
@@ -71,6 +72,7 @@ class SynthOptions:
     seed: int = 0
     min_digit: int = 12
     max_digit: int = 160
+    max_count: int = 8
 
     def __post_init__(self) -> None:
         _check("images", self.images, 1, 1_000_000)
@@ -79,11 +81,12 @@ class SynthOptions:
         _check("seed", self.seed, 0, 2**63 - 1)
         _check("min-digit", self.min_digit, 8, self.size // 2)
         _check("max-digit", self.max_digit, self.min_digit, 4096)
+        _check("max-count", self.max_count, 1, 100)
 
     @property
     def scene_options(self) -> SceneOptions:
         """The part of the options that a single scene depends on."""
-        return SceneOptions(self.size, self.min_digit, self.max_digit)
+        return SceneOptions(self.size, self.min_digit, self.max_digit, self.max_count)
 
 
 @dataclass

@@ -12,9 +12,10 @@ from edgedet.files import replacing, write_text
 
 
 def write_csv(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Write the epochs' rows; columns are the keys of the first row."""
+    """Write the epochs' rows; an epoch without validation leaves its metrics empty."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())

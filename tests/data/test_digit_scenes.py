@@ -131,6 +131,18 @@ def test_the_first_scene_is_never_empty() -> None:
         assert len(scene(seed, "train", 0, SceneOptions(size=64, min_digit=12)).boxes)
 
 
+def test_the_greatest_count_bounds_and_fills_scenes() -> None:
+    counts = {
+        most: [
+            len(scene(7, "train", number, SceneOptions(max_count=most)).boxes)
+            for number in range(12)
+        ]
+        for most in (1, 24)
+    }
+    assert max(counts[1]) == 1
+    assert 10 < max(counts[24]) <= 24
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -145,6 +145,7 @@ def test_the_summary_counts_what_was_written(tmp_path: Path) -> None:
         {"min_digit": 4},
         {"min_digit": 200},
         {"max_digit": 11},
+        {"max_count": 0},
         {"images": True},
     ],
 )

@@ -80,6 +80,19 @@ def test_a_run_leaves_its_record(run: Path) -> None:
     assert all(float(row["images_per_second"]) > 0 for row in rows)
 
 
+def test_epochs_without_validation_have_empty_metrics(
+    digits: DetectionDataset, tmp_path: Path
+) -> None:
+    train(
+        _spec(digits),
+        digits,
+        tmp_path,
+        OPTIONS,
+        validate=lambda epoch, file: {"AP": 0.25} if epoch == 2 else {},
+    )
+    assert [row["AP"] for row in _rows(tmp_path)] == ["", "0.25"]
+
+
 def test_the_saved_model_says_where_it_comes_from(run: Path) -> None:
     _, spec = load_model(run / "best.keras")
     assert spec.provenance["training_images"] == 8
