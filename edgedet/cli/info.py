@@ -61,13 +61,14 @@ def describe(file: Path, engine: Engine) -> dict[str, Any]:
 
 def _cost(file: Path, engine: Engine) -> tuple[int | None, int | None]:
     """(parameters, multiply-adds) of the network."""
-    if engine.name == "keras":
-        from edgedet.models import count_macs, load_model
-
-        model, _ = load_model(file)
-        return model.count_params(), count_macs(model)
     from edgedet.archive import read_model
     from edgedet.runtime.cost import count_cost
+    from edgedet.runtime.engines.keras import KerasEngine
+
+    if isinstance(engine, KerasEngine):
+        from edgedet.models import count_macs
+
+        return engine.model.count_params(), count_macs(engine.model)
 
     cost = count_cost(read_model(file)[1])
     return (cost.parameters, cost.multiply_adds) if cost else (None, None)

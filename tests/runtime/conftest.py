@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +58,17 @@ def model_bytes(int8_file: Path) -> bytes:
 @pytest.fixture(scope="session")
 def detector(int8_file: Path) -> Detector:
     return Detector(int8_file, threads=1)
+
+
+@pytest.fixture(scope="session")
+def keras_model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any, Any]:
+    """A `.keras` file of a small network with fresh weights, the network, and its spec."""
+    models = pytest.importorskip("edgedet.models")
+    spec = models.preset_spec("eff-spinenet-m0", labels=["cat", "dog"], size=128)
+    model = models.build(spec)
+    path = tmp_path_factory.mktemp("keras") / "model.keras"
+    models.save_model(model, spec, path)
+    return path, model, spec
 
 
 @pytest.fixture

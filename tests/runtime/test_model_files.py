@@ -109,7 +109,7 @@ def test_any_damage_to_the_end_of_the_file_is_refused_or_harmless(tmp_path, int8
     random = np.random.default_rng(0)
     path = tmp_path / "damaged.tflite"
     refusals = []
-    for _ in range(500):
+    for _ in range(150):
         data = bytearray(whole)
         for place in random.integers(len(data) - 400, len(data), random.integers(1, 5)):
             data[place] = random.choice([0, 255, int(random.integers(256))])
@@ -118,7 +118,7 @@ def test_any_damage_to_the_end_of_the_file_is_refused_or_harmless(tmp_path, int8
             read_model(path)
         except InvalidInputError as refusal:
             refusals.append(str(refusal))
-    assert len(refusals) > 100
+    assert len(refusals) > 50
     assert all("damaged.tflite" in sentence for sentence in refusals)
 
 
@@ -284,15 +284,11 @@ def test_a_keras_file_without_keras_names_the_extra(tmp_path, blocks_model, monk
         Detector(path)
 
 
-def test_a_keras_file_gives_what_its_network_computes(tmp_path):
+def test_a_keras_file_gives_what_its_network_computes(keras_model):
     """The heads of a `.keras` file go through the same steps as those of a `.tflite` file."""
-    models = pytest.importorskip("edgedet.models")
     from edgedet import ops
 
-    spec = models.preset_spec("eff-spinenet-m0", labels=["cat", "dog"], size=128)
-    model = models.build(spec)
-    path = tmp_path / "model.keras"
-    models.save_model(model, spec, path)
+    path, model, spec = keras_model
     picture = np.random.default_rng(0).integers(0, 256, (100, 200, 3), np.uint8)
     detector = Detector(path)
     # A fresh network gives every class about 0.01.

@@ -15,7 +15,11 @@ from edgedet.runtime.engines import TensorInfo, check_input, check_outputs
 
 
 class KerasEngine:
-    """A Keras model fed through one input array of its own."""
+    """A Keras model fed through one input array of its own.
+
+    Attributes:
+        model: the `keras.Model`.
+    """
 
     name = "keras"
 
@@ -32,7 +36,7 @@ class KerasEngine:
                 f"Running {path} needs Keras; install it with `pip install edgedet[train]`, "
                 "or run the converted .tflite file."
             ) from None
-        self._model, self.spec = models.load_model(path, batch_size=1)
+        self.model, self.spec = models.load_model(path, batch_size=1)
         self.threads: int | None = None
         size = (1, self.spec.input.height, self.spec.input.width, 3)
         self._input = np.zeros(size, np.float32)
@@ -50,7 +54,7 @@ class KerasEngine:
 
     def run(self) -> None:
         """Run the network on what the input array holds."""
-        self._outputs = self._model.predict_on_batch(self._input)
+        self._outputs = self.model.predict_on_batch(self._input)
 
     def outputs(self) -> tuple[list[npt.NDArray[Any]], list[npt.NDArray[Any]]]:
         """The class and box arrays of the last run."""
