@@ -138,22 +138,17 @@ def _table(results: list[Latency]) -> Table:
     from edgedet.benchmarks.latency import STAGES
 
     table = Table(title="milliseconds", title_justify="left")
-    table.add_column("file", overflow="fold")
-    table.add_column("threads", justify="right")
-    table.add_column("step")
+    table.add_column("step", overflow="fold")
     for column in ("p50", "p90", "p99", "mean"):
         table.add_column(column, justify="right")
     for result in results:
+        table.add_row(f"{escape(result.file.name)}, threads {_threads(result)}", style="bold")
         for stage in STAGES:
-            first, last = stage == STAGES[0], stage == STAGES[-1]
             values = result.stages[stage]
             table.add_row(
-                escape(result.file.name) if first else "",
-                _threads(result) if first else "",
-                stage,
+                f"  {stage}",
                 *(f"{value:.3f}" for value in (values.p50, values.p90, values.p99, values.mean)),
-                style="bold" if last else None,
-                end_section=last,
+                end_section=stage == STAGES[-1],
             )
     return table
 

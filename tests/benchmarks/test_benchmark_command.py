@@ -89,8 +89,9 @@ def test_the_terminal_shows_each_step_and_the_next_command(
     benchmark: Callable[..., Outcome],
 ) -> None:
     outcome = benchmark(MODEL, "--threads", 1)
-    steps = [line.split("│")[3].strip() for line in outcome.out.splitlines() if "│" in line]
-    assert steps == ["preprocess", "inference", "postprocess", "total"]
+    steps = [line.split("│")[1].strip() for line in outcome.out.splitlines() if "│" in line]
+    heading = f"{MODEL.name}, threads 1"
+    assert steps == [heading, "preprocess", "inference", "postprocess", "total"]
     assert "cold start" in outcome.out
     assert outcome.out.splitlines()[-1] == f"next: edgedet benchmark {MODEL} --threads 1,2"
 
