@@ -103,6 +103,16 @@ def test_damaged_models_are_refused(tmp_path, int8_file, place):
         Detector(path)
 
 
+def test_an_archive_with_a_name_that_is_no_text_is_refused(tmp_path, int8_file):
+    data = bytearray(int8_file.read_bytes())
+    entry = data.index(b"PK\x01\x02")
+    data[entry + 9] |= 0x08  # the flag for a name in UTF-8
+    data[entry + 46] = 0xFF  # its first byte
+    (tmp_path / "odd.tflite").write_bytes(data)
+    with pytest.raises(InvalidInputError, match=r"odd\.tflite carries no edgedet model spec"):
+        Detector(tmp_path / "odd.tflite")
+
+
 def test_any_damage_to_the_end_of_the_file_is_refused_or_harmless(tmp_path, int8_file):
     """The archive with the spec lies there: no damage to it shows as another kind of error."""
     whole = int8_file.read_bytes()
