@@ -21,6 +21,8 @@ Ranges = dict[int, tuple[float, float]]
 
 # A logit of -8 is a probability of 0.0003: evaluation keeps candidates from 0.001 on.
 CLASS_FLOOR = -8.0
+# Pictures to come may hold clearer objects than those measured.
+CLASS_MARGIN = 1.0
 # sigmoid(6.25) is within half a step of 1 in INT8's fixed 1/256.
 SIGMOID_SATURATION = 6.25
 # hard_swish is 0 below -3.
@@ -102,7 +104,7 @@ def _widen(ranges: Ranges, tensor: int, low: float, high: float) -> None:
 def fit_ranges(model: bytes, observation: Observation, spec: ModelSpec) -> Ranges:
     """Ranges for the quantizer: measured ones without the parts that make no difference.
 
-    - class logits below `CLASS_FLOOR` are no detections;
+    - class logits below `CLASS_FLOOR` are no detections, and need room upwards;
     - box codes count where an object may be;
     - values that only a swish reads can't matter where the swish is zero within half a step of
       its output, those that only a sigmoid reads where it is saturated;
@@ -113,7 +115,7 @@ def fit_ranges(model: bytes, observation: Observation, spec: ModelSpec) -> Range
     outputs = graph.outputs
     for name in spec.class_outputs:
         low, high = ranges[outputs[name]]
-        ranges[outputs[name]] = (max(low, CLASS_FLOOR), high)
+        ranges[outputs[name]] = (max(low, CLASS_FLOOR), high + CLASS_MARGIN)
     for name in spec.box_outputs:
         low, high = ranges[outputs[name]]
         least, greatest = observation.likely_boxes[outputs[name]]

@@ -284,7 +284,7 @@ def _quantize(tensor: npt.NDArray[np.float32], details: Details) -> npt.NDArray[
     if dtype == np.float32:
         return tensor
     scale, zero_point = details["quantization"]
-    limits = np.iinfo(dtype)
+    limits = np.iinfo(details["dtype"])
     steps = np.rint(tensor / np.float32(scale)) + zero_point
     return np.asarray(np.clip(steps, limits.min, limits.max).astype(dtype))
 
