@@ -72,7 +72,7 @@ def test_smaller_weights_follow_float32(
     conversion = convert_to_tflite(model_file, precision=precision, data=data, out=out)
     assert conversion.path == out / f"tiny-{precision}.tflite"
     assert conversion.file_bytes < 0.65 * float32.file_bytes
-    assert min(head.sqnr for head in conversion.heads) > (40 if precision == "float16" else 12)
+    assert min(head.sqnr for head in conversion.heads) > (30 if precision == "float16" else 12)
     interpreter = interpreter_of(conversion.path)
     assert {d["dtype"] for d in interpreter.get_output_details()} == {np.float32}
 
