@@ -46,6 +46,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run --name, with its own settings.")
     ] = False,
+    until: Annotated[
+        int | None, typer.Option(help="Stop after this epoch; --resume goes on.")
+    ] = None,
     val_every: Annotated[
         int, typer.Option(help="Evaluate on the val split every N epochs; 0: never.")
     ] = 1,
@@ -62,6 +65,8 @@ def train(
     """
     from edgedet.cli.run_directory import DEFAULT_NAME, RunDirectory
 
+    if until is not None and until < 1:
+        raise InvalidInputError(f"--until names an epoch, from 1 on, not {until}.")
     if backend not in BACKENDS:
         raise InvalidInputError(f"There is no backend {backend!r}; use {' or '.join(BACKENDS)}.")
     run = RunDirectory(project, "train", name)
@@ -86,7 +91,7 @@ def train(
     # TensorFlow and grain report trifles of their own start-up; failures come as exceptions.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("absl").setLevel(logging.ERROR)
-    outcome = _train(run, settings, directory if resume else None)
+    outcome = _train(run, settings, directory if resume else None, until)
     if json_:
         print(json.dumps(outcome))
         return
@@ -95,7 +100,9 @@ def train(
     print(f"next: edgedet convert {outcome['best']} --to tflite --int8 --data {settings['data']}")
 
 
-def _train(run: Any, settings: dict[str, Any], resumed: Path | None) -> dict[str, Any]:
+def _train(
+    run: Any, settings: dict[str, Any], resumed: Path | None, until: int | None
+) -> dict[str, Any]:
     # The datasets are read before Keras, whose import takes seconds: bad data is told at once.
     from edgedet.data.dataset import load_dataset
 
@@ -126,6 +133,7 @@ def _train(run: Any, settings: dict[str, Any], resumed: Path | None) -> dict[str
             directory,
             options,
             resume=resumed is not None,
+            until=until,
             weights=weights if resumed is None else None,
             validate=_validator(val, settings["val_every"], options.epochs) if val else None,
             reporter=_reporter(progress),
@@ -188,7 +196,7 @@ def _reporter(progress: Progress) -> Reporter:
         def finished(self, row: dict[str, Any]) -> None:
             progress.remove_task(self.task)
             accuracy = "".join(
-                f"  {name} {row[name]:.3f}" for name in ("AP", "AP50") if name in row
+                f"  {name} {100 * row[name]:.1f}" for name in ("AP", "AP50") if name in row
             )
             progress.console.print(
                 f"epoch {row['epoch']}/{self.epochs}  loss {row['loss']:.4f}  "

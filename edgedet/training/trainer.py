@@ -109,6 +109,7 @@ def train(
     options: TrainingOptions,
     *,
     resume: bool = False,
+    until: int | None = None,
     weights: Path | None = None,
     validate: Validate | None = None,
     reporter: Reporter | None = None,
@@ -125,6 +126,7 @@ def train(
         directory: where the files go.
         options: how to train.
         resume: go on from `state.npz` exactly as the unbroken run would have.
+        until: stop after this epoch, to be resumed later; the schedule stays that of all epochs.
         weights: a `.keras` file of the same network to start from.
         validate: evaluates each epoch's averaged weights.
         reporter: receives progress.
@@ -159,7 +161,7 @@ def train(
         first, rows, best = meta["epoch"], meta["rows"], meta["best"]
     averaged = build(spec)
     reporter = reporter or Reporter()
-    for epoch in range(first, options.epochs):
+    for epoch in range(first, min(options.epochs, until or options.epochs)):
         reporter.starting(epoch + 1, options.epochs, batches.steps, batches.batch_size)
         started = time.perf_counter()
         logs = learner.fit(
