@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 IN_VENV = PATH="$$(cd "$(BIN)" && pwd):$$PATH";
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ROOMS := converters quantization benchmarks
+MODEL := digits-m0
 
 # Each stamp records an install; it is renewed when what decides that install has changed.
 CREATED := $(VENV)/.created
@@ -18,7 +19,7 @@ BUILD_FILES := pyproject.toml setup.py CMakeLists.txt \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench clean check-demo check-test tree
+.PHONY: help demo test lint bench model clean check-demo check-test tree
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.* ## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -43,6 +44,19 @@ lint: $(DEVELOPMENT) tree ## formats, static checks, types, and which room impor
 bench: $(RUNTIME) ## latency of the bundled detector, step by step and beside its bare engine
 	$(BIN)/edgedet benchmark edgedet/assets/digits-m0-int8.tflite
 	$(BIN)/python -m edgedet.benchmarks.detect_overhead
+
+model: $(DEVELOPMENT) ## train, convert and measure the bundled model again: hours (docs/models.md)
+	$(BIN)/edgedet synth datasets/digits --images 8000
+	$(BIN)/edgedet synth datasets/dense --images 8000 --val 8 --max-count 24 --seed 1
+	$(BIN)/edgedet train --data datasets/digits/data.yaml --activation relu6 --name $(MODEL)-first \
+	  --epochs 10 --until 4 --val-every 2
+	$(BIN)/edgedet train --data edgedet/assets/recipe.yaml --activation relu6 --name $(MODEL) \
+	  --weights runs/train/$(MODEL)-first/last.keras --anchor-scale 1.5 \
+	  --epochs 13 --batch 8 --lr 1.5e-3 --val-every 4
+	$(BIN)/edgedet convert runs/train/$(MODEL)/best.keras --to tflite --int8 \
+	  --data datasets/digits/data.yaml --out runs/train/$(MODEL)
+	$(BIN)/edgedet eval --model runs/train/$(MODEL)/best.keras --data datasets/digits/data.yaml
+	$(BIN)/edgedet eval --model runs/train/$(MODEL)/best-int8.tflite --data datasets/digits/data.yaml
 
 clean: ## remove everything built; .venv keeps what was downloaded
 	rm -rf build dist edgedet.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
