@@ -45,8 +45,9 @@ class DetectionLearner(keras.Model):
         self.averages = [
             self.add_weight(
                 shape=weight.shape,
-                # Bound now: the initializer runs at once, and the average starts at the weights.
-                initializer=lambda shape, dtype=None, value=weight: ops.convert_to_tensor(value),
+                # Bound now: the initializer runs at once, and the average starts at the weights;
+                # a copy, because PyTorch would share one memory between the two.
+                initializer=lambda shape, dtype=None, value=weight: ops.copy(value),
                 trainable=False,
                 name=f"average_{index}",
             )
@@ -90,6 +91,7 @@ class DetectionLearner(keras.Model):
         # A young average follows the weights closely: (1 + n) / (10 + n), as TensorFlow's does.
         decay = ops.minimum(self.average_decay, (1.0 + self.updates) / (10.0 + self.updates))
         for average, weight in zip(self.averages, self.network.weights, strict=True):
-            step = (1.0 - decay) * (ops.cast(weight, "float32") - average)
-            average.assign(average + step)
+            # PyTorch would otherwise keep the average in the graph of the gradient.
+            current = ops.stop_gradient(ops.cast(weight, "float32"))
+            average.assign(average + (1.0 - decay) * (current - average))
         self.updates.assign(self.updates + 1.0)
