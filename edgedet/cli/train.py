@@ -103,9 +103,12 @@ def train(
 def _train(
     run: Any, settings: dict[str, Any], resumed: Path | None, until: int | None
 ) -> dict[str, Any]:
-    # The datasets are read before Keras, whose import takes seconds: bad data is told at once.
+    # Files are read before Keras is, whose import takes seconds: a bad one is told at once.
+    from edgedet import archive
     from edgedet.data.dataset import load_dataset
 
+    if settings["weights"] and resumed is None:
+        archive.read_spec(settings["weights"])
     data = Path(settings["data"])
     dataset = load_dataset(data, "train")
     val = load_dataset(data, "val") if settings["val_every"] else None
