@@ -107,8 +107,10 @@ def _train(
     from edgedet import archive
     from edgedet.data.dataset import load_dataset
 
-    if settings["weights"] and resumed is None:
-        archive.read_spec(settings["weights"])
+    # A resumed run has its weights in its state.
+    weights = Path(settings["weights"]) if settings["weights"] and resumed is None else None
+    if weights is not None:
+        archive.read_spec(weights)
     data = Path(settings["data"])
     dataset = load_dataset(data, "train")
     val = load_dataset(data, "val") if settings["val_every"] else None
@@ -117,7 +119,6 @@ def _train(
 
     options = TrainingOptions(**settings["options"])
     spec = _spec(settings, dataset)
-    weights = Path(settings["weights"]) if settings["weights"] else None
     if resumed is None:
         # Kept only if training starts: a refused option leaves no empty run behind.
         directory = run.path()
@@ -137,7 +138,7 @@ def _train(
             options,
             resume=resumed is not None,
             until=until,
-            weights=weights if resumed is None else None,
+            weights=weights,
             validate=_validator(val, settings["val_every"], options.epochs) if val else None,
             reporter=_reporter(progress),
         )
