@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 IN_VENV = PATH="$$(cd "$(BIN)" && pwd):$$PATH";
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ROOMS := converters quantization benchmarks
+ORACLES := build/oracles
 MODEL := digits-m0
 
 # Each stamp records an install; it is renewed when what decides that install has changed.
@@ -19,7 +20,7 @@ BUILD_FILES := pyproject.toml setup.py CMakeLists.txt \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench model clean check-demo check-test tree
+.PHONY: help demo test lint bench model oracles clean check-demo check-test tree
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.* ## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -45,18 +46,31 @@ bench: $(RUNTIME) ## latency of the bundled detector, step by step and beside it
 	$(BIN)/edgedet benchmark edgedet/assets/digits-m0-int8.tflite
 	$(BIN)/python -m edgedet.benchmarks.detect_overhead
 
-model: $(DEVELOPMENT) ## train, convert and measure the bundled model again: hours (docs/models.md)
+model: $(DEVELOPMENT) ## train, convert and measure the bundled model again: 2 hours (docs/models.md)
 	$(BIN)/edgedet synth datasets/digits --images 8000
 	$(BIN)/edgedet synth datasets/dense --images 8000 --val 8 --max-count 24 --seed 1
-	$(BIN)/edgedet train --data datasets/digits/data.yaml --activation relu6 --name $(MODEL)-first \
-	  --epochs 10 --until 4 --val-every 2
-	$(BIN)/edgedet train --data edgedet/assets/recipe.yaml --activation relu6 --name $(MODEL) \
-	  --weights runs/train/$(MODEL)-first/last.keras --anchor-scale 1.5 \
-	  --epochs 16 --batch 8 --lr 1.5e-3 --val-every 4
+	$(BIN)/edgedet train --data edgedet/assets/recipe.yaml --activation relu6 --name $(MODEL)-dense \
+	  --anchor-scale 1.5 --scale 0.9 1.2 --epochs 20 --lr 2.5e-3 --val-every 5
+	$(BIN)/edgedet train --data datasets/digits/data.yaml --activation relu6 --name $(MODEL) \
+	  --weights runs/train/$(MODEL)-dense/last.keras \
+	  --anchor-scale 1.5 --scale 0.95 1.1 --epochs 4 --lr 1e-3 --val-every 2
 	$(BIN)/edgedet convert runs/train/$(MODEL)/best.keras --to tflite --int8 \
 	  --data datasets/digits/data.yaml --out runs/train/$(MODEL)
 	$(BIN)/edgedet eval --model runs/train/$(MODEL)/best.keras --data datasets/digits/data.yaml
 	$(BIN)/edgedet eval --model runs/train/$(MODEL)/best-int8.tflite --data datasets/digits/data.yaml
+
+oracles: $(DEVELOPMENT) ## compare the networks with other projects' own: 9 GB of downloads (docs/oracles.md)
+	$(PYTHON) -m venv $(ORACLES)/effdet
+	$(ORACLES)/effdet/bin/pip install -q -r tests/oracles/requirements-effdet.txt
+	$(ORACLES)/effdet/bin/python tests/oracles/effdet_reference.py $(ORACLES)/out \
+	  d0:256 d2:256 d6:256 lite0:256
+	$(PYTHON) -m venv $(ORACLES)/model-garden
+	$(ORACLES)/model-garden/bin/pip install -q -r tests/oracles/requirements-model-garden.txt
+	$(ORACLES)/model-garden/bin/pip install -q --no-deps \
+	  -r tests/oracles/requirements-model-garden-bare.txt
+	$(ORACLES)/model-garden/bin/python tests/oracles/model_garden_reference.py $(ORACLES)/out \
+	  mb49:256 mb49s:256 mb49xs:256 r50-nasfpn:256
+	$(BIN)/python tests/oracles/compare.py $(ORACLES)/out
 
 clean: ## remove everything built; .venv keeps what was downloaded
 	rm -rf build dist edgedet.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

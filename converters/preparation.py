@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from edgedet.models.dropblock import DropBlock
 from edgedet.models.layers import NearestUpsampling, StochasticDepth, WeightedFusion
 
 
@@ -57,7 +58,7 @@ def prepare_for_export(model: keras.Model) -> keras.Model:
     def replaced(layer: keras.layers.Layer) -> keras.layers.Layer:
         if isinstance(layer, WeightedFusion):
             return ConstantFusion(fusions[layer.name], name=layer.name)
-        if isinstance(layer, StochasticDepth):
+        if isinstance(layer, (StochasticDepth, DropBlock)):
             return keras.layers.Identity(name=layer.name)
         return layer.__class__.from_config(layer.get_config())
 
@@ -75,7 +76,11 @@ def prepare_for_export(model: keras.Model) -> keras.Model:
 
 
 def _factors(fusion: WeightedFusion) -> list[float]:
-    weights = np.maximum(np.asarray(fusion.get_weights()[0], np.float64), 0.0)
+    weights = np.asarray(fusion.get_weights()[0], np.float64)
+    if fusion.method == "softmax":
+        raised = np.exp(weights - weights.max())
+        return [float(value) for value in raised / raised.sum()]
+    weights = np.maximum(weights, 0.0)
     return [float(value) for value in weights / (weights.sum() + fusion.epsilon)]
 
 

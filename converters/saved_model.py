@@ -29,12 +29,14 @@ class Exported:
 
     Attributes:
         directory: the SavedModel.
+        spec: of the network, whose exit is chosen.
         layers: names of the network's layers.
         probe: a network input, [1, height, width, 3].
         expected: what Keras computes for it, by output name.
     """
 
     directory: Path
+    spec: ModelSpec
     layers: frozenset[str]
     probe: npt.NDArray[np.float32]
     expected: dict[str, npt.NDArray[np.float32]]
@@ -67,20 +69,27 @@ def require_tensorflow(source: Path) -> None:
         )
 
 
-def export(source: Path, directory: Path) -> Exported:
+def export(source: Path, directory: Path, stack: int | None = None) -> Exported:
     """Write the network of a `.keras` file to `directory` as a SavedModel with static batch 1.
 
+    Args:
+        source: the `.keras` file.
+        directory: where the SavedModel goes.
+        stack: pyramid whose heads to keep of an anytime network; the last by default.
+
     Raises:
-        InvalidInputError: the weights don't fit.
+        InvalidInputError: the weights don't fit, or the network has no such exit.
         EdgeDetError: TensorFlow failed, or the disk is full.
     """
     with _explained(source):
         import keras
 
         from edgedet.converters.preparation import prepare_for_export
+        from edgedet.models.network import at_exit
         from edgedet.models.saving import load_model
 
         model, spec = load_model(source, batch_size=1)
+        model, spec = at_exit(model, spec, stack, batch_size=1)
         probe = _probe(spec)
         expected = {
             name: np.asarray(keras.ops.convert_to_numpy(value), np.float32)
@@ -90,7 +99,7 @@ def export(source: Path, directory: Path) -> Exported:
         signature = keras.InputSpec(shape=probe.shape, dtype="float32", name="image")
         prepared.export(directory, verbose=False, input_signature=[signature])
         layers = frozenset(layer.name for layer in model.layers)
-    return Exported(directory, layers, probe, expected)
+    return Exported(directory, spec, layers, probe, expected)
 
 
 def to_flatbuffer(source: Path, exported: Exported, precision: str) -> bytes:

@@ -100,6 +100,7 @@ def convert_to_tflite(
     data: str | os.PathLike[str] | None = None,
     calibration_images: int = DEFAULT_IMAGES,
     out: str | os.PathLike[str] | None = None,
+    stack: int | None = None,
     progress: Progress | None = None,
 ) -> Conversion:
     """Convert a model that `edgedet train` wrote; the result is `OUT/<stem>-<precision>.tflite`.
@@ -115,6 +116,7 @@ def convert_to_tflite(
             and every precision is compared with float32 on some of them.
         calibration_images: how many pictures to calibrate on.
         out: directory of the result; the source's own by default.
+        stack: exit of an anytime network; the last by default. The result's name tells it.
         progress: called as the work goes on.
 
     Raises:
@@ -139,11 +141,12 @@ def convert_to_tflite(
         )
     pictures = None if data is None else choose_images(data, spec, calibration_images)
     directory = source.parent if out is None else Path(out)
-    target = directory / f"{source.stem}-{precision}.tflite"
+    ending = precision if stack is None else f"exit{stack}-{precision}"
+    target = directory / f"{source.stem}-{ending}.tflite"
     with replacing(target) as aside:
         report("Loading TensorFlow", 0, 0)
         require_tensorflow(source)
-        original, model = _flatbuffers(source, precision, pictures, spec, report)
+        original, model, spec = _flatbuffers(source, precision, pictures, stack, report)
         graph = TfliteGraph(model)
         _check_graph(source, graph, model, spec)
         heads: list[HeadFidelity] = []
@@ -178,26 +181,28 @@ def _flatbuffers(
     source: Path,
     precision: str,
     pictures: CalibrationSet | None,
-    spec: ModelSpec,
+    stack: int | None,
     report: Progress,
-) -> tuple[bytes, bytes]:
-    """The float32 model, and the model of the precision asked for."""
+) -> tuple[bytes, bytes, ModelSpec]:
+    """The float32 model, the model of the precision asked for, and the spec of both."""
     with tempfile.TemporaryDirectory(prefix="edgedet-") as scratch:
         report("Exporting the network", 0, 0)
-        exported = export(source, Path(scratch) / "saved_model")
+        exported = export(source, Path(scratch) / "saved_model", stack)
+        spec = exported.spec
         report("Converting to TensorFlow Lite", 0, 0)
         original = _renamed(to_flatbuffer(source, exported, "float32"), exported)
         _check_parity(source, original, exported, spec)
         if precision == "float32":
-            return original, original
+            return original, original, spec
         if precision != "int8":
-            return original, _renamed(to_flatbuffer(source, exported, precision), exported)
+            model = to_flatbuffer(source, exported, precision)
+            return original, _renamed(model, exported), spec
     assert pictures is not None
     observation = observe(original, _reported(pictures, spec, "Calibrating", report), spec)
     report("Quantizing", 0, 0)
     graph = TfliteGraph(original)
     graph.set_ranges(fit_ranges(original, observation, spec))
-    return original, _renamed(quantize(source, graph.to_bytes()), exported)
+    return original, _renamed(quantize(source, graph.to_bytes()), exported), spec
 
 
 def _reported(

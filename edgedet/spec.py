@@ -12,6 +12,9 @@ from edgedet.errors import InvalidInputError
 
 FORMAT_VERSION = 1
 
+OptionValue = bool | int | float | str
+"""What an option of an architecture can be."""
+
 # A spec comes out of files of unknown origin: sizes that would allocate without bound are refused.
 _MAX_SIDE = 8192
 _MAX_CLASSES = 100_000
@@ -96,6 +99,7 @@ class ModelSpec:
         labels: class names in the order of the class logits.
         category_ids: the data set's own id of each class (COCO ids are kept as they were).
         activation: the network's activation: `swish`, `hard_swish`, `relu6` or `relu`.
+        options: how the architecture departs from the preset, by name: `stacks`, `exit`, ...
         provenance: how the file came to be (data, epochs, seed, quantization, ...), as JSON values.
     """
 
@@ -105,6 +109,7 @@ class ModelSpec:
     labels: tuple[str, ...]
     category_ids: tuple[int, ...]
     activation: str = "swish"
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -124,6 +129,11 @@ class ModelSpec:
             )
         for category in self.category_ids:
             _check_integer("category_ids", category, -(2**31), 2**31 - 1)
+        if not isinstance(self.options, Mapping) or not all(
+            isinstance(name, str) and isinstance(value, OptionValue)
+            for name, value in self.options.items()
+        ):
+            raise InvalidInputError("options must be an object of numbers, strings and flags.")
         if not isinstance(self.provenance, Mapping):
             raise InvalidInputError("provenance must be an object.")
         _freeze(self, "labels", tuple(self.labels))

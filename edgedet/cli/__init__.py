@@ -2,7 +2,8 @@
 
 One rule binds a command to its code: `edgedet NAME` runs the function `NAME` of `edgedet.cli.NAME`,
 its parameters annotated for typer. The function gets a trailing underscore where NAME is a Python
-builtin (`eval_`). Modules of commands import heavy packages inside that function.
+builtin (`eval_`), and its module too where NAME is a keyword (`import_`). Modules of commands
+import heavy packages inside that function.
 
 The application is put together anew for each call, with the real function for the command asked
 for and a summary for the others: `edgedet --help` costs no import of a command.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import builtins
 import errno
 import importlib
+import keyword
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -24,7 +26,9 @@ from edgedet.errors import EdgeDetError
 
 COMMANDS = {
     "demo": "Run the bundled INT8 detector on the bundled picture.",
-    "info": "Show what a model file contains.",
+    "models": "List the architectures, their cost and their papers' figures.",
+    "info": "Show what a model file contains, or what an architecture costs.",
+    "import": "Bring weights that others published into a network of edgedet.",
     "synth": "Make a synthetic detection dataset.",
     "train": "Train a detector on a dataset.",
     "eval": "Measure a detector's accuracy on a dataset.",
@@ -106,9 +110,10 @@ def _application(words: Sequence[str]) -> typer.Typer:
 
 
 def _load(command: str) -> Callable[..., Any]:
-    module = importlib.import_module(f"edgedet.cli.{command}")
+    name = f"{command}_" if keyword.iskeyword(command) else command
+    module = importlib.import_module(f"edgedet.cli.{name}")
     function: Callable[..., Any] = getattr(
-        module, f"{command}_" if hasattr(builtins, command) else command
+        module, f"{command}_" if hasattr(builtins, command) else name
     )
     return function
 

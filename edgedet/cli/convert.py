@@ -38,6 +38,10 @@ def convert(
     calibration_images: Annotated[
         int, typer.Option(help="Training pictures to calibrate on.")
     ] = 200,
+    exit_: Annotated[
+        int | None,
+        typer.Option("--exit", help="Exit of an anytime network, from 1. [default: the last]"),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Directory of the result. [default: the model's]")
     ] = None,
@@ -63,6 +67,7 @@ def convert(
             data=data,
             calibration_images=calibration_images,
             out=out,
+            stack=exit_,
             progress=report,
         )
     if json_:

@@ -1,4 +1,4 @@
-"""`edgedet info`: what a model file contains."""
+"""`edgedet info`: what a model file contains, or what an architecture costs."""
 
 from __future__ import annotations
 
@@ -9,20 +9,52 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgedet.errors import InvalidInputError
+
 if TYPE_CHECKING:
+    from rich.table import Table
+
+    from edgedet.models import Count, Preset
     from edgedet.runtime.engines import Engine, TensorInfo
+    from edgedet.spec import ModelSpec
 
 _MOST_LABELS = 12
+_PICTURES = (".png", ".svg", ".pdf")
 
 
 def info(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .tflite or .keras file.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|NAME", help="A .tflite or .keras file, or a name of `edgedet models`."
+        ),
+    ],
+    layers: Annotated[
+        bool, typer.Option("--layers", help="List the layers of an architecture, too.")
+    ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Draw an architecture's table of nodes into this .png, .svg or .pdf."),
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show a model file's input, outputs, labels, anchors, quantization and origin."""
+    """Show a model file's input, outputs, labels, anchors, quantization and origin.
+
+    Or, for the name of an architecture, with options at its end or without, as in
+    efficientdet-d0-relu6 or retinanet-resnet50-nasfpn-5@256: its parameters and multiply-adds by
+    part and by level, for as many classes as its paper counts.
+    """
+    if not _is_file(model):
+        _info_of_preset(model, layers, plot, json_)
+        return
+    if layers or plot:
+        raise InvalidInputError(
+            "--layers and --plot are for architectures: give a name that `edgedet models` lists."
+        )
     from edgedet.cli.native_log import without_native_log
     from edgedet.runtime.engines import open_engine
 
+    file = Path(model)
     with without_native_log():
         engine = open_engine(file, threads=1)
     report = describe(file, engine)
@@ -30,6 +62,12 @@ def info(
         print(json.dumps(report))
     else:
         _print_report(report)
+
+
+def _is_file(model: str) -> bool:
+    """Whether a file is meant: no architecture has a suffix or a directory in its name."""
+    path = Path(model)
+    return bool(path.suffix) or len(path.parts) != 1 or path.is_file()
 
 
 def describe(file: Path, engine: Engine) -> dict[str, Any]:
@@ -57,6 +95,163 @@ def describe(file: Path, engine: Engine) -> dict[str, Any]:
         "category_ids": list(spec.category_ids),
         "provenance": dict(spec.provenance),
     }
+
+
+def describe_preset(
+    name: str, chosen: Preset, spec: ModelSpec, count: Count, *, layers: bool = False
+) -> dict[str, Any]:
+    """Everything known about an architecture, as JSON values.
+
+    Args:
+        name: as the user gave it, options included.
+        chosen: the preset with its options.
+        spec: its spec for the classes that its paper counts.
+        count: the cost of its network.
+        layers: whether to list the layers.
+    """
+    from edgedet.cli import models
+
+    report = {
+        **models.describe(chosen, count),
+        "name": name,
+        "preset": spec.name,
+        "options": dict(spec.options),
+        "untrained": count.untrained,
+        "by_level": {str(level): list(cost) for level, cost in count.by_level().items()},
+        "activation": spec.activation,
+        "input": dataclasses.asdict(spec.input),
+        "anchors": dataclasses.asdict(spec.anchors),
+    }
+    if spec.options or spec.activation != chosen.activation:
+        # The paper's figures are another network's.
+        report["published"] = dict.fromkeys(report["published"])
+    if layers:
+        report["layers"] = [dataclasses.asdict(layer) for layer in count.layers]
+    return report
+
+
+def _info_of_preset(name: str, layers: bool, plot: Path | None, json_: bool) -> None:
+    from rich.console import Console
+
+    from edgedet.cli import models
+
+    if plot is not None and plot.suffix.lower() not in _PICTURES:
+        raise InvalidInputError(f"--plot writes {', '.join(_PICTURES)}; {plot} is none of these.")
+    models.quiet_backend()
+    from edgedet.models import preset
+
+    spec = models.paper_spec(name)
+    chosen = preset(spec.name, spec.options)
+    if plot is not None:
+        _plot(name, chosen, plot)
+    terminal = Console(stderr=True)
+    if terminal.is_terminal:
+        with terminal.status(f"building {name}"):
+            count = models.count_spec(spec)
+    else:
+        count = models.count_spec(spec)
+    report = describe_preset(name, chosen, spec, count, layers=layers)
+    if plot is not None:
+        report["plot"] = str(plot)
+    if json_:
+        print(json.dumps(report))
+    else:
+        _print_preset(report)
+
+
+def _plot(name: str, chosen: Preset, file: Path) -> None:
+    from matplotlib.figure import Figure
+
+    from edgedet.files import replacing
+    from edgedet.models.drawing import diagram, draw, figure_size
+
+    drawn = diagram(dataclasses.replace(chosen, name=name))
+    figure = Figure(figsize=figure_size(drawn), layout="constrained")
+    draw(drawn, figure.subplots())
+    with replacing(file) as aside:
+        figure.savefig(aside, dpi=130)
+
+
+def _print_preset(report: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    published = report["published"]
+    printed = [
+        text
+        for value, text in (
+            (published["parameters_millions"], "{:g} M parameters"),
+            (published["multiply_adds_billions"], "{:g} B multiply-adds"),
+            (published["ap"], "AP {:g} on COCO"),
+        )
+        if value is not None
+        for text in [text.format(value)]
+    ]
+    options = ", ".join(f"{key} {value}" for key, value in report["options"].items())
+    rows = {
+        "model": f"{report['name']}, {report['activation']}",
+        "options": options or "none",
+        "paper": report["paper"],
+        "it prints": ", ".join(printed) or "nothing of this network",
+        "parameters": f"{_spaced(report['parameters'])} at {report['classes']} classes, "
+        f"and {_spaced(report['untrained'])} untrained",
+        "multiply-adds": _spaced(report["multiply_adds"]),
+        "input": _input(report["input"]),
+        "anchors": _anchors(report["anchors"]),
+    }
+    console = Console()
+    console.print(_facts(rows))
+    console.print(_costs("part", report["parts"]))
+    console.print(_costs("level", _levels(report)))
+    if "layers" in report:
+        console.print(_layers(report["layers"]))
+    if "plot" in report:
+        print(f"drawn to {report['plot']}")
+    print(f"next: edgedet train --model {report['name']} --data data.yaml")
+
+
+def _levels(report: dict[str, Any]) -> dict[str, list[int]]:
+    """Costs by level, and what belongs to none."""
+    levels = {
+        f"{level}, stride {2 ** int(level)}": cost for level, cost in report["by_level"].items()
+    }
+    totals = report["parameters"], report["multiply_adds"]
+    rest = [
+        total - sum(cost[place] for cost in levels.values()) for place, total in enumerate(totals)
+    ]
+    return {**levels, "none": rest} if any(rest) else levels
+
+
+def _costs(heading: str, costs: dict[str, list[int]]) -> Table:
+    from rich.table import Table
+
+    table = Table(heading)
+    for column in ("parameters", "%", "multiply-adds", "%"):
+        table.add_column(column, justify="right")
+    totals = [sum(cost[place] for cost in costs.values()) for place in range(2)]
+    for name, cost in costs.items():
+        cells = []
+        for value, total in zip(cost, totals, strict=True):
+            cells += [_spaced(value), f"{100 * value / total:.1f}" if total else ""]
+        table.add_row(name, *cells)
+    return table
+
+
+def _layers(layers: list[dict[str, Any]]) -> Table:
+    from rich.table import Table
+
+    table = Table("layer", "kind", "map", title="layers that cost something", title_justify="left")
+    for column in ("parameters", "multiply-adds"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for layer in layers:
+        if layer["parameters"] or layer["multiply_adds"]:
+            table.add_row(
+                layer["name"],
+                layer["kind"],
+                "x".join(str(side) for side in layer["output"]),
+                _spaced(layer["parameters"]),
+                _spaced(layer["multiply_adds"]),
+            )
+    return table
 
 
 def _cost(file: Path, engine: Engine) -> tuple[int | None, int | None]:
@@ -99,7 +294,6 @@ def _print_report(report: dict[str, Any]) -> None:
     shown = ", ".join(labels[:_MOST_LABELS])
     if len(labels) > _MOST_LABELS:
         shown += f" and {len(labels) - _MOST_LABELS} more"
-    anchors = report["anchors"]
     rows = {
         "file": f"{report['file']}, {_count(report['bytes'])}B",
         "model": f"{report['name']}, {report['activation']}",
@@ -107,20 +301,11 @@ def _print_report(report: dict[str, Any]) -> None:
         "multiply-adds": _count(report["multiply_adds"]),
         "types": report["quantization"],
         "input": f"RGB, mean {report['input']['mean']}, std {report['input']['std']}",
-        "anchors": (
-            f"levels {anchors['min_level']} to {anchors['max_level']}, scale {anchors['scale']:g}, "
-            f"{anchors['octaves']} per octave, aspect ratios "
-            f"{', '.join(f'{ratio:g}' for ratio in anchors['aspect_ratios'])}"
-        ),
+        "anchors": _anchors(report["anchors"]),
         "labels": f"{len(labels)}: {shown}",
     }
     for key, value in report["provenance"].items():
         rows[str(key)] = value if isinstance(value, str) else json.dumps(value)
-    facts = Table(show_header=False, box=None)
-    facts.add_column(style="bold", no_wrap=True)
-    facts.add_column(overflow="fold")
-    for key, value in rows.items():
-        facts.add_row(escape(key), escape(value))
     tensors = Table("tensor", "shape", "type", "scale", "zero point")
     for tensor in (report["input"], *report["outputs"]):
         quantized = tensor["scale"] is not None
@@ -132,9 +317,38 @@ def _print_report(report: dict[str, Any]) -> None:
             str(tensor["zero_point"]) if quantized else "",
         )
     console = Console()
-    console.print(facts)
+    console.print(_facts(rows))
     console.print(tensors)
     print(f"next: {_next_command(report)}")
+
+
+def _facts(rows: dict[str, str]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    facts = Table(show_header=False, box=None)
+    facts.add_column(style="bold", no_wrap=True)
+    facts.add_column(overflow="fold")
+    for key, value in rows.items():
+        facts.add_row(escape(key), escape(value))
+    return facts
+
+
+def _anchors(anchors: dict[str, Any]) -> str:
+    return (
+        f"levels {anchors['min_level']} to {anchors['max_level']}, scale {anchors['scale']:g}, "
+        f"{anchors['octaves']} per octave, aspect ratios "
+        f"{', '.join(f'{ratio:g}' for ratio in anchors['aspect_ratios'])}"
+    )
+
+
+def _input(input_: dict[str, Any]) -> str:
+    mean, std = (", ".join(f"{value:.5g}" for value in input_[key]) for key in ("mean", "std"))
+    return f"{input_['width']}x{input_['height']} RGB, mean {mean}, std {std}"
+
+
+def _spaced(value: int) -> str:
+    return f"{value:,}".replace(",", " ")
 
 
 def _next_command(report: dict[str, Any]) -> str:

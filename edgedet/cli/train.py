@@ -31,12 +31,17 @@ def train(
     epochs: Annotated[int, typer.Option(help="Passes over the training pictures.")] = 50,
     batch: Annotated[int, typer.Option(help="Pictures per step.")] = 16,
     imgsz: Annotated[
-        int | None, typer.Option(help="Input side in pixels, a multiple of 128; default: preset's.")
+        int | None,
+        typer.Option(help="Input side in pixels, a multiple of 128; default: the preset's."),
     ] = None,
     activation: Annotated[
-        str, typer.Option(help="swish (the paper's), hard_swish, relu6 (fastest) or relu.")
-    ] = "swish",
+        str | None,
+        typer.Option(help="swish, hard_swish, relu6 (fastest) or relu; default: the paper's."),
+    ] = None,
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-3,
+    scale: Annotated[
+        tuple[float, float], typer.Option(help="Range of the random zoom, out and in.")
+    ] = (0.7, 1.4),
     anchor_scale: Annotated[
         float | None, typer.Option(help="First anchor's side in strides; default: fit to the data.")
     ] = None,
@@ -85,7 +90,13 @@ def train(
             "weights": str(weights) if weights else None,
             "val_every": val_every,
             "backend": backend,
-            "options": {"epochs": epochs, "batch_size": batch, "learning_rate": lr, "seed": seed},
+            "options": {
+                "epochs": epochs,
+                "batch_size": batch,
+                "learning_rate": lr,
+                "scale": scale,
+                "seed": seed,
+            },
         }
     os.environ["KERAS_BACKEND"] = settings["backend"]
     # TensorFlow and grain report trifles of their own start-up; failures come as exceptions.
@@ -117,7 +128,9 @@ def _train(
 
     from edgedet.training import TrainingOptions, train
 
-    options = TrainingOptions(**settings["options"])
+    stored = settings["options"]
+    options = TrainingOptions(**{**stored, "scale": tuple(stored["scale"])})
+    last = min(options.epochs, until or options.epochs)
     spec = _spec(settings, dataset)
     if resumed is None:
         # Kept only if training starts: a refused option leaves no empty run behind.
@@ -139,7 +152,7 @@ def _train(
             resume=resumed is not None,
             until=until,
             weights=weights,
-            validate=_validator(val, settings["val_every"], options.epochs) if val else None,
+            validate=_validator(val, settings["val_every"], last) if val else None,
             reporter=_reporter(progress),
         )
     return {"run": str(directory), "best": str(best), "last": str(directory / "last.keras")}
@@ -165,13 +178,13 @@ def _spec(settings: dict[str, Any], dataset: DetectionDataset) -> ModelSpec:
     return replace(spec, provenance={"data": Path(settings["data"]).resolve().parent.name})
 
 
-def _validator(val: DetectionDataset, every: int, epochs: int) -> Any:
-    """Evaluate the averaged weights with the detector that users run."""
+def _validator(val: DetectionDataset, every: int, last: int) -> Any:
+    """Evaluate the averaged weights with the detector that users run, after epoch `last` too."""
     from edgedet.evaluation import evaluate
     from edgedet.runtime import Detector
 
     def validate(epoch: int, file: Path) -> dict[str, float]:
-        if epoch % every and epoch != epochs:
+        if epoch % every and epoch != last:
             return {}
         with Detector(file) as detector:
             metrics = evaluate(detector, val).metrics

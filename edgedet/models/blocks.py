@@ -9,7 +9,12 @@ import keras
 from keras import layers
 
 from edgedet.models.graph import Feature, Tensor
-from edgedet.models.layers import NearestUpsampling, StochasticDepth, WeightedFusion
+from edgedet.models.layers import (
+    BatchNormalization,
+    NearestUpsampling,
+    StochasticDepth,
+    WeightedFusion,
+)
 
 ACTIVATIONS = ("swish", "hard_swish", "relu6", "relu")
 
@@ -32,18 +37,27 @@ class BlockStyle:
     Attributes:
         activation: one of `ACTIVATIONS`.
         se_ratio: squeeze-and-excite width as a part of the block's input width; 0 leaves SE out.
+        se_activation: activation inside squeeze-and-excite; `activation` if None.
+        se_gate: activation of the gate of squeeze-and-excite.
+        space_to_depth: whether down-sampling by two levels or more starts with space-to-depth.
+        weighted_fusion: whether fused maps get learned weights; plain sums otherwise.
     """
 
     activation: str = "swish"
     se_ratio: float = 0.2
+    se_activation: str | None = None
+    se_gate: str = "sigmoid"
+    space_to_depth: bool = True
+    weighted_fusion: bool = True
 
-    def activate(self, x: Tensor, name: str) -> Tensor:
-        """Apply the activation."""
-        return layers.Activation(self.activation, name=f"{name}_{self.activation}")(x)
+    def activate(self, x: Tensor, name: str, activation: str | None = None) -> Tensor:
+        """Apply the activation, or another one."""
+        activation = activation or self.activation
+        return layers.Activation(activation, name=f"{name}_{activation}")(x)
 
     def norm(self, x: Tensor, name: str, *, active: bool) -> Tensor:
         """Batch normalization (momentum 0.99, epsilon 1e-3), then the activation if `active`."""
-        x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn")(x)
+        x = BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn")(x)
         return self.activate(x, name) if active else x
 
     def conv(
@@ -54,19 +68,36 @@ class BlockStyle:
         *,
         kernel: int = 1,
         stride: int = 1,
+        use_bias: bool = False,
         active: bool = False,
     ) -> Tensor:
-        """Convolution without bias and its normalization."""
+        """Convolution and its normalization; some papers keep the bias, which then does nothing."""
         x = layers.Conv2D(
             channels,
             kernel,
             strides=stride,
             padding="same",
-            use_bias=False,
+            use_bias=use_bias,
             kernel_initializer=conv_init(),
             name=f"{name}_conv",
         )(x)
         return self.norm(x, name, active=active)
+
+    def plain_conv(self, x: Tensor, channels: int, name: str) -> Tensor:
+        """1x1 convolution with bias and nothing behind it."""
+        return layers.Conv2D(channels, 1, kernel_initializer=conv_init(), name=f"{name}_conv")(x)
+
+    def separable(self, x: Tensor, channels: int, name: str, *, stride: int = 1) -> Tensor:
+        """Depthwise 3x3 and 1x1 convolution with bias, normalized once, at the end."""
+        x = layers.DepthwiseConv2D(
+            3,
+            strides=stride,
+            padding="same",
+            use_bias=False,
+            depthwise_initializer=depthwise_init(3),
+            name=f"{name}_depthwise",
+        )(x)
+        return self.conv(x, channels, name, use_bias=True)
 
     def depthwise(self, x: Tensor, name: str, *, kernel: int = 3, stride: int = 1) -> Tensor:
         """Depthwise convolution, normalization and activation."""
@@ -81,17 +112,23 @@ class BlockStyle:
         return self.norm(x, name, active=True)
 
     def squeeze_excite(self, x: Tensor, reduced: int, name: str) -> Tensor:
-        """Squeeze-and-excite with `reduced` hidden units and a sigmoid gate (Hu et al. 2018)."""
+        """Squeeze-and-excite with `reduced` hidden units (Hu et al. 2018)."""
         expanded = int(x.shape[-1])
         gate = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_squeeze")(x)
-        gate = layers.Conv2D(reduced, 1, kernel_initializer=conv_init(), name=f"{name}_reduce")(
-            gate
-        )
-        gate = self.activate(gate, f"{name}_reduce")
+        # Few hidden units, often one: by their fan out they would start saturated, and a rectified
+        # one that starts below zero gets no gradient, ever.
+        gate = layers.Conv2D(
+            reduced,
+            1,
+            kernel_initializer=keras.initializers.VarianceScaling(1.0, "fan_in"),
+            bias_initializer="ones",
+            name=f"{name}_reduce",
+        )(gate)
+        gate = self.activate(gate, f"{name}_reduce", self.se_activation)
         gate = layers.Conv2D(
             expanded,
             1,
-            activation="sigmoid",
+            activation=self.se_gate,
             kernel_initializer=conv_init(),
             name=f"{name}_excite",
         )(gate)
@@ -123,12 +160,22 @@ class BlockStyle:
             y = layers.Add(name=f"{name}_add")([x, y])
         return y
 
-    def resample(self, feature: Feature, level: int, channels: int, name: str) -> Tensor:
+    def resample(
+        self,
+        feature: Feature,
+        level: int,
+        channels: int,
+        name: str,
+        *,
+        size: tuple[int, int] | None = None,
+    ) -> Tensor:
         """Bring a feature to `level` and `channels` (Eff-SpineNet, Fig. 2).
 
         Up: 1x1 convolution, then nearest neighbour (the same function as the other order, with
         fewer multiply-adds). Down by one level: depthwise stride 2, then 1x1. Down by more:
         space-to-depth with its 1x1 convolution, depthwise stride 2 for each further level, 1x1.
+        Without `space_to_depth` ("model 1" of Table 9), depthwise stride 2 for every level, 1x1.
+        An up-sampled map is cut to `size`, (rows, columns), if given.
         """
         x = feature.tensor
         down = level - feature.level
@@ -136,9 +183,9 @@ class BlockStyle:
             x = self.conv(x, channels, name)
             if down < 0:
                 factor = 2**-down
-                x = NearestUpsampling(factor, name=f"{name}_up")(x)
+                x = NearestUpsampling(factor, size=size, name=f"{name}_up")(x)
             return x
-        if down > 1:
+        if down > 1 and self.space_to_depth:
             # A 2x2 convolution of stride 2 is space-to-depth(2) followed by a 1x1 convolution:
             # the same weights, the same sums, without the shuffle.
             x = self.conv(x, feature.channels, f"{name}_s2d", kernel=2, stride=2, active=True)
@@ -147,8 +194,10 @@ class BlockStyle:
             x = self.depthwise(x, f"{name}_down{step}", stride=2)
         return self.conv(x, channels, name)
 
-    def fuse(self, tensors: Sequence[Tensor], op: str, name: str) -> Tensor:
-        """Fast normalized fusion (`op` "sum") and the activation."""
+    def fuse(self, features: Sequence[Feature], op: str, name: str) -> Tensor:
+        """Weighted fusion or a plain sum (`op` "sum"), and the activation."""
         if op != "sum":
             raise ValueError(f"unknown fusion {op!r}")
-        return self.activate(WeightedFusion(name=name)(list(tensors)), name)
+        tensors = [feature.tensor for feature in features]
+        merge = WeightedFusion(name=name) if self.weighted_fusion else layers.Add(name=name)
+        return self.activate(merge(tensors), name)

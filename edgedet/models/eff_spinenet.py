@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+import keras
+from keras import layers
+
+from edgedet.errors import InvalidInputError
 from edgedet.models.blocks import BlockStyle
 from edgedet.models.graph import Feature, Node, Tensor, walk
+from edgedet.models.layers import NearestUpsampling
 
 STEM_FILTERS = 8
 """Width of the stem; it is not scaled with the model."""
@@ -39,27 +44,27 @@ NODES = (
     Node(6, (13, 15), output=True),
 )
 
-# Table 1 of the paper, column Eff-SpineNet-D0, ids 0 to 17.
+LEVELS = (1, 2, *(node.level for node in NODES))
+"""Level of each block, ids 0 to 17."""
+
+# Table 1 of the paper, ids 0 to 17: column Eff-SpineNet-D0, and SP-EfficientNet-B0's.
 WIDTHS = (16, 24, 16, 16, 104, 48, 120, 40, 120, 168, 96, 192, 136, 104, 40, 136, 136, 40)
+SP_WIDTHS = (16, 24, 24, 24, 96, 40, 96, 152, 96, 152, 152, 152, 152, 96, 40, 152, 152, 152)
 
+ALLOCATION = (10, 10, 5, 5, 15, 20, 20, 1, 20, 15, 5, 20, 10, 15, 15, 10, 10, 1)
+"""Share of the computation that the search gave to each block.
 
-@dataclass(frozen=True)
-class EffSpineNetScale:
-    """One column of the paper's Table 2.
+The paper prints the resulting widths only; these members of its search space {1, 5, 10, 15, 20}
+lead to them.
+"""
 
-    Attributes:
-        width: multiplier of the backbone's widths.
-        repeats: blocks per node, ids 0 to 17.
-        feature_width: width of the endpoints and of the heads.
-        head_layers: separable convolutions in each head.
-        drop_rate: stochastic depth of the last block; block i of the 16 gets `(i + 1) / 16` of it.
-    """
+SINGLE = (1,) * len(LEVELS)
+"""One block per node."""
 
-    width: float
-    feature_width: int
-    head_layers: int = 3
-    repeats: tuple[int, ...] = (1,) * 18
-    drop_rate: float = 0.0
+# Table 2 prints 16 repeats for 18 blocks. They belong to the first 16: so the paper's parameter
+# counts come out.
+DEEPER = (2, 2, 1, 1, 2, 2, 2, 1, 1, 2, 1, 2, 1, 1, 1, 1, 1, 1)
+"""Blocks per node of D1 and D2."""
 
 
 def round_width(channels: float) -> int:
@@ -70,39 +75,289 @@ def round_width(channels: float) -> int:
     return max(4, int(channels + 2) // 4 * 4)
 
 
-def backbone(
-    image: Tensor, scale: EffSpineNetScale, style: BlockStyle, widths: Sequence[int] = WIDTHS
-) -> dict[int, Tensor]:
-    """Build the backbone on `image` [batch, rows, columns, 3]; features by level, 3 to 7.
+def widths_from_allocation(
+    allocation: Sequence[float],
+    widths: Sequence[int] = SP_WIDTHS,
+    levels: Sequence[int] = LEVELS,
+) -> tuple[int, ...]:
+    """Widths of the blocks for a distribution of the computation (section 3.3, Eq. 2 to 4).
 
-    Every feature has `scale.feature_width` channels, normalized and activated.
+    A block of width c at level l costs F = c^2 / 4^l multiply-adds, up to a factor that all blocks
+    share (Eq. 2). Block i gets alpha_i = beta_i * sum(F) / sum(beta * F) times its cost (Eq. 4),
+    so that the sum stays (Eq. 3), and with it the width sqrt(alpha_i) * c_i, rounded to a multiple
+    of 8, at least 8.
+
+    Args:
+        allocation: the paper's beta, relative and positive, one per block.
+        widths: the blocks' widths before, SP-EfficientNet-B0's by default.
+        levels: the blocks' levels.
+
+    Raises:
+        InvalidInputError: not one positive share per block.
     """
-    scaled = [round_width(width * scale.width) for width in widths]
+    if len(allocation) != len(widths) or len(levels) != len(widths):
+        raise InvalidInputError(
+            f"Give a share and a level for each of the {len(widths)} blocks, "
+            f"not {len(allocation)} and {len(levels)}."
+        )
+    if not all(share > 0 for share in allocation):
+        raise InvalidInputError("Every block needs a positive share of the computation.")
+    costs = [width**2 / 4**level for width, level in zip(widths, levels, strict=True)]
+    spent = sum(share * cost for share, cost in zip(allocation, costs, strict=True))
+    alphas = [share * sum(costs) / spent for share in allocation]
+    return tuple(
+        max(8, int(alpha**0.5 * width + 4) // 8 * 8)
+        for alpha, width in zip(alphas, widths, strict=True)
+    )
+
+
+def scale_permuted(
+    image: Tensor,
+    style: BlockStyle,
+    *,
+    stem_width: int,
+    widths: Sequence[int],
+    repeats: Sequence[int],
+    feature_width: int,
+    drop_rate: float = 0.0,
+) -> dict[int, Tensor]:
+    """Build stem, `NODES` and endpoints on `image` [batch, rows, columns, 3].
+
+    Maps of level l have ceil(rows / 2^l) rows; what is larger when up-sampled, from an odd size, is
+    cut at the bottom and on the right.
+
+    Args:
+        image: normalized image of known size.
+        style: the blocks' style.
+        stem_width: channels of the stem.
+        widths: channels of the blocks, ids 0 to 17.
+        repeats: blocks per node, ids 0 to 17.
+        feature_width: channels of the features.
+        drop_rate: stochastic depth of the last block; block i of the 16 permuted ones gets
+            `(i + 1) / 16` of it (Huang et al. 2016).
+
+    Returns:
+        Features by level, 3 to 7, normalized and activated.
+
+    Raises:
+        InvalidInputError: the image's size is not known.
+    """
+    _, rows, columns, _ = image.shape
+    if rows is None or columns is None:
+        raise InvalidInputError(
+            f"A scale-permuted backbone needs images of a known size, not {image.shape}."
+        )
 
     def repeated(x: Tensor, identity: int, name: str, stride: int = 1) -> Tensor:
-        rate = scale.drop_rate * max(0, identity - 1) / len(NODES)
-        for repeat in range(scale.repeats[identity]):
+        rate = drop_rate * max(0, identity - 1) / len(NODES)
+        for repeat in range(repeats[identity]):
             x = style.mbconv(
                 x,
-                scaled[identity],
+                widths[identity],
                 f"{name}_block{repeat}",
                 stride=stride if repeat == 0 else 1,
                 drop_rate=rate,
             )
         return x
 
-    x = style.conv(image, STEM_FILTERS, "stem", kernel=3, stride=2, active=True)
+    def resampled(feature: Feature, level: int, channels: int, name: str) -> Tensor:
+        size = (-(-rows // 2**level), -(-columns // 2**level))
+        return style.resample(feature, level, channels, name, size=size)
+
+    x = style.conv(image, stem_width, "stem", kernel=3, stride=2, active=True)
     first = repeated(x, 0, "node_0")
     second = repeated(first, 1, "node_1", stride=2)
     outputs = walk(
         NODES,
         [Feature(1, first), Feature(2, second)],
-        scaled[2:],
-        resample=style.resample,
+        widths[2:],
+        resample=resampled,
         fuse=style.fuse,
         block=repeated,
     )
     return {
-        level: style.conv(outputs[level], scale.feature_width, f"endpoint_{level}", active=True)
+        level: style.conv(outputs[level], feature_width, f"endpoint_{level}", active=True)
         for level in sorted(outputs)
     }
+
+
+@dataclass(frozen=True)
+class EffSpineNet:
+    """The backbone; the defaults are Eff-SpineNet-D0's.
+
+    Attributes:
+        width: multiplier of `widths` ("feat. mult." of Table 2).
+        feature_width: channels of the features and of the heads ("feat. dim.").
+        repeats: blocks per node, ids 0 to 17.
+        widths: channels of the blocks before scaling, ids 0 to 17.
+        se_ratio: squeeze-and-excite width as a part of a block's input width; 0 leaves SE out.
+        space_to_depth: whether down-sampling by two levels or more starts with space-to-depth
+            (section 3.2); without it the network is "model 1" of Table 9.
+        weighted_fusion: whether merged maps get learned weights (Eq. 1); with neither the network
+            is "model 2" of Table 9.
+
+    Raises:
+        InvalidInputError: `repeats` or `widths` is not for 18 blocks.
+    """
+
+    width: float = 1.0
+    feature_width: int = 64
+    repeats: tuple[int, ...] = SINGLE
+    widths: tuple[int, ...] = WIDTHS
+    se_ratio: float = 0.2
+    space_to_depth: bool = True
+    weighted_fusion: bool = True
+
+    def __post_init__(self) -> None:
+        for name, values in (("repeats", self.repeats), ("widths", self.widths)):
+            if len(values) != len(LEVELS) or min(values) < 1:
+                raise InvalidInputError(
+                    f"Eff-SpineNet's {name} must be {len(LEVELS)} positive numbers, not {values}."
+                )
+
+    def features(
+        self, image: Tensor, style: BlockStyle, *, drop_rate: float = 0.0
+    ) -> dict[int, Tensor]:
+        """Build the backbone on `image` [batch, rows, columns, 3].
+
+        Args:
+            image: normalized image of known size.
+            style: activation; what else makes the blocks is the backbone's own.
+            drop_rate: stochastic depth of the last block; the paper does not print its rate.
+
+        Returns:
+            Maps [batch, rows / 2^level, columns / 2^level, feature_width] by level, 3 to 7,
+            normalized and activated.
+
+        Raises:
+            InvalidInputError: the image's size is not known.
+        """
+        return scale_permuted(
+            image,
+            replace(
+                style,
+                se_ratio=self.se_ratio,
+                space_to_depth=self.space_to_depth,
+                weighted_fusion=self.weighted_fusion,
+            ),
+            stem_width=STEM_FILTERS,
+            widths=[round_width(width * self.width) for width in self.widths],
+            repeats=self.repeats,
+            feature_width=self.feature_width,
+            drop_rate=drop_rate,
+        )
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A row of the paper's Table 2: the backbone, and what is scaled with it.
+
+    Attributes:
+        backbone: the backbone; its `feature_width` is the heads' too.
+        size: side of the detector's square input in pixels.
+        head_layers: separable convolutions in each head.
+        classifier_size: side of the classifier's square input in pixels (Table 10).
+    """
+
+    backbone: EffSpineNet
+    size: int
+    head_layers: int = 3
+    classifier_size: int = 224
+
+
+# The paper has classifiers of D0 to D2 only: the input of the others is D0's.
+VARIANTS: Mapping[str, Variant] = {
+    "m0": Variant(EffSpineNet(0.4, 24), 256),
+    "m1": Variant(EffSpineNet(0.5, 40), 384),
+    "m2": Variant(EffSpineNet(0.8, 64), 384),
+    "d0": Variant(EffSpineNet(1.0, 64), 512),
+    "d1": Variant(EffSpineNet(1.0, 88, DEEPER), 640, classifier_size=240),
+    "d2": Variant(EffSpineNet(1.1, 112, DEEPER), 768, classifier_size=256),
+    # SP-EfficientNet-B0 of Tables 1 and 8, compared with D0 at D0's scale.
+    "sp-b0": Variant(EffSpineNet(1.0, 64, widths=SP_WIDTHS), 512),
+}
+
+
+def variant(name: str) -> Variant:
+    """The variant called `name`: m0, m1, m2, d0, d1, d2 or sp-b0.
+
+    Raises:
+        InvalidInputError: there is none.
+    """
+    if name not in VARIANTS:
+        raise InvalidInputError(
+            f"There is no Eff-SpineNet {name!r}; choose one of {', '.join(VARIANTS)}."
+        )
+    return VARIANTS[name]
+
+
+def average_features(features: Mapping[int, Tensor], name: str = "average") -> Tensor:
+    """Average of all features at the finest level's size, by nearest up-sampling.
+
+    Sections 4.2 and 4.3 of the paper.
+
+    Args:
+        features: maps [batch, rows, columns, width] of one width by level.
+        name: prefix of the layers.
+
+    Returns:
+        [batch, rows, columns, width] of the finest level.
+    """
+    finest, *coarser = sorted(features)
+    _, rows, columns, _ = features[finest].shape
+    maps = [features[finest]]
+    for level in coarser:
+        upsampling = NearestUpsampling(
+            2 ** (level - finest), size=(rows, columns), name=f"{name}_up_{level}"
+        )
+        maps.append(upsampling(features[level]))
+    return layers.Average(name=name)(maps)
+
+
+def eff_spinenet_classifier(
+    name: str,
+    num_classes: int = 1000,
+    size: int | None = None,
+    *,
+    style: BlockStyle | None = None,
+    drop_rate: float = 0.0,
+    dropout: float = 0.2,
+    batch_size: int | None = None,
+) -> keras.Model:
+    """Build an image classifier (section 4.2): mean of P3 to P7, pooled, and a linear layer.
+
+    The features have 256 channels in every variant. Section 4.2 does not say so, but the paper's
+    counts (Table 10) are those of backbones without space-to-depth: so these are.
+
+    Args:
+        name: a variant, d0 to d2 in the paper.
+        num_classes: number of classes.
+        size: side of the square input in pixels, any; Table 10's by default.
+        style: activation; swish by default.
+        drop_rate: stochastic depth of the last block.
+        dropout: rate before the linear layer. The paper trains like EfficientNet, which takes 0.2
+            for B0 and B1 and 0.3 for B2.
+        batch_size: fixed batch, for exports; any batch by default.
+
+    Returns:
+        A functional model from normalized images [batch, size, size, 3] to `logits`
+        [batch, num_classes].
+
+    Raises:
+        InvalidInputError: unknown variant, or a number that is not positive.
+    """
+    chosen = variant(name)
+    side = chosen.classifier_size if size is None else size
+    if side < 1 or num_classes < 1:
+        raise InvalidInputError(
+            f"A classifier needs a positive size and number of classes, not {side}, {num_classes}."
+        )
+    backbone = replace(chosen.backbone, feature_width=256, space_to_depth=False)
+    image = keras.Input((side, side, 3), batch_size=batch_size, name="image")
+    features = backbone.features(image, style or BlockStyle(), drop_rate=drop_rate)
+    x = layers.GlobalAveragePooling2D(name="pool")(average_features(features))
+    x = layers.Dropout(dropout, name="dropout")(x)
+    # As EfficientNet: uniform within 1 / sqrt(classes).
+    init = keras.initializers.VarianceScaling(1 / 3, "fan_out", "uniform")
+    logits = layers.Dense(num_classes, kernel_initializer=init, name="logits")(x)
+    return keras.Model(image, logits, name=f"eff_spinenet_{name}_classifier".replace("-", "_"))

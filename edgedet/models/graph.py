@@ -29,7 +29,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Feature:
-    """A computed node: its level and its tensor [batch, rows, columns, channels]."""
+    """A map [batch, rows, columns, channels] and the level it is, or was made, from."""
 
     level: int
     tensor: Tensor
@@ -42,10 +42,38 @@ class Feature:
 
 Resample = Callable[[Feature, int, int, str], Tensor]
 """(feature, target level, target channels, layer name) -> tensor at that level and width."""
-Fuse = Callable[[Sequence[Tensor], str, str], Tensor]
-"""(tensors of equal shape, op, layer name) -> merged tensor."""
+Fuse = Callable[[Sequence[Feature], str, str], Tensor]
+"""(maps of equal shape, each with the level it came from; op; layer name) -> merged tensor."""
 Block = Callable[[Tensor, int, str], Tensor]
 """(merged tensor, node id, layer name) -> the node's tensor."""
+
+
+def leftovers(nodes: Sequence[Node], entries: Sequence[int]) -> dict[int, tuple[int, ...]]:
+    """What each output node merges besides its inputs, by node id.
+
+    An output node also takes, without resampling, every earlier node of its level that nothing
+    has used yet (the leftover rule of SpineNet and NAS-FPN). `walk` leaves out those of another
+    width.
+
+    Args:
+        nodes: the table; node ids continue those of the entries.
+        entries: levels of the entry maps.
+    """
+    levels = [*entries, *(node.level for node in nodes)]
+    used: set[int] = set()
+    found = {}
+    for identity, node in enumerate(nodes, start=len(entries)):
+        used.update(node.inputs)
+        if node.output:
+            extra = tuple(
+                source
+                for source in range(identity)
+                if source not in used and levels[source] == node.level
+            )
+            if extra:
+                found[identity] = extra
+                used.update(extra)
+    return found
 
 
 def walk(
@@ -56,39 +84,35 @@ def walk(
     resample: Resample,
     fuse: Fuse,
     block: Block,
+    prefix: str = "",
 ) -> dict[int, Tensor]:
     """Build a graph and return its outputs by level.
-
-    An output node also merges, without resampling, every earlier node of its level and width that
-    nothing has used yet (the leftover rule of SpineNet and NAS-FPN).
 
     Args:
         nodes: the table; node ids continue those of `features`.
         features: entry maps, ids 0 to len(features) - 1.
         channels: width of each node of the table.
         resample: brings an input to the node's level and width.
-        fuse: merges the resampled inputs.
+        fuse: merges the resampled inputs, then the leftovers (see `leftovers`).
         block: what follows the merge.
+        prefix: begins every layer name, for tables that are built more than once.
     """
+    extra = leftovers(nodes, [feature.level for feature in features])
     built = list(features)
-    used: set[int] = set()
     outputs: dict[int, Tensor] = {}
     for node, width in zip(nodes, channels, strict=True):
         identity = len(built)
-        name = f"node_{identity}"
+        name = f"{prefix}node_{identity}"
         merged = [
-            resample(built[source], node.level, width, f"{name}_from_{source}")
+            Feature(
+                built[source].level,
+                resample(built[source], node.level, width, f"{name}_from_{source}"),
+            )
             for source in node.inputs
         ]
-        used.update(node.inputs)
-        if node.output:
-            leftovers = [
-                source
-                for source, feature in enumerate(built)
-                if source not in used and feature.level == node.level and feature.channels == width
-            ]
-            merged += [built[source].tensor for source in leftovers]
-            used.update(leftovers)
+        merged += [
+            built[source] for source in extra.get(identity, ()) if built[source].channels == width
+        ]
         tensor = block(fuse(merged, node.op, f"{name}_fusion"), identity, name)
         built.append(Feature(node.level, tensor))
         if node.output:

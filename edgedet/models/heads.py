@@ -1,4 +1,4 @@
-"""RetinaNet heads of separable convolutions, shared over the levels, normalized per level."""
+"""RetinaNet heads, shared over the levels, normalized per level."""
 
 from __future__ import annotations
 
@@ -15,60 +15,96 @@ from edgedet.models.graph import Tensor
 CLASS_BIAS = -math.log((1 - 0.01) / 0.01)
 
 
-class _SeparableConv:
-    """Depthwise 3x3 and pointwise convolution with bias, one set of weights for every call."""
+class _Conv:
+    """3x3 convolution with bias, full or separable, one set of weights for every call."""
 
-    def __init__(self, channels: int, name: str, *, bias: float = 0.0, final: bool = False) -> None:
-        self.depthwise = layers.DepthwiseConv2D(
-            3,
-            padding="same",
-            use_bias=False,
-            depthwise_initializer=depthwise_init(3),
-            name=f"{name}_depthwise",
-        )
+    def __init__(
+        self, channels: int, name: str, *, separable: bool, bias: float = 0.0, final: bool = False
+    ) -> None:
         # A predictor starts near zero, so that the class bias decides the first probabilities.
-        self.pointwise = layers.Conv2D(
-            channels,
-            1,
-            kernel_initializer=keras.initializers.RandomNormal(0.0, 0.01) if final else conv_init(),
-            bias_initializer=keras.initializers.Constant(bias),
-            name=f"{name}_pointwise",
-        )
+        initializer = keras.initializers.RandomNormal(0.0, 0.01) if final else conv_init()
+        self.layers = [
+            layers.Conv2D(
+                channels,
+                1 if separable else 3,
+                padding="same",
+                kernel_initializer=initializer,
+                bias_initializer=keras.initializers.Constant(bias),
+                name=f"{name}_pointwise" if separable else f"{name}_conv",
+            )
+        ]
+        if separable:
+            depthwise = layers.DepthwiseConv2D(
+                3,
+                padding="same",
+                use_bias=False,
+                depthwise_initializer=depthwise_init(3),
+                name=f"{name}_depthwise",
+            )
+            self.layers.insert(0, depthwise)
 
     def __call__(self, x: Tensor) -> Tensor:
-        return self.pointwise(self.depthwise(x))
+        for layer in self.layers:
+            x = layer(x)
+        return x
 
 
-def head(
-    features: Mapping[int, Tensor],
-    channels: int,
-    name: str,
-    *,
-    style: BlockStyle,
-    depth: int,
-    width: int,
-    bias: float = 0.0,
-) -> dict[str, Tensor]:
-    """Build one head on every level (EfficientDet, section 4.1; RetinaNet, section 4).
+class Head:
+    """One head (EfficientDet, section 4.1; RetinaNet, section 4): its convolutions and predictor.
 
     Args:
-        features: tensors [batch, rows, columns, width] by level.
-        channels: outputs per location: anchors * classes, or anchors * 4.
         name: prefix of the outputs, `class` or `box`.
+        channels: outputs per location: anchors * classes, or anchors * 4.
         style: activation.
-        depth: separable convolutions before the predictor.
+        depth: convolutions before the predictor.
         width: their channels.
+        separable: separable convolutions, as in all papers but RetinaNet's and NAS-FPN's.
         bias: start of the predictor's bias.
-
-    Returns:
-        `{name}_{level}`: tensor [batch, rows, columns, channels] of raw logits or codes.
     """
-    convolutions = [_SeparableConv(width, f"{name}_head_{index}") for index in range(depth)]
-    predictor = _SeparableConv(channels, f"{name}_predictor", bias=bias, final=True)
-    outputs = {}
-    for level, x in features.items():
-        for index, convolution in enumerate(convolutions):
-            x = style.norm(convolution(x), f"{name}_head_{index}_level_{level}", active=True)
-        # The identity carries the output's name into exported files.
-        outputs[f"{name}_{level}"] = layers.Identity(name=f"{name}_{level}")(predictor(x))
-    return outputs
+
+    def __init__(
+        self,
+        name: str,
+        channels: int,
+        *,
+        style: BlockStyle,
+        depth: int,
+        width: int,
+        separable: bool = True,
+        bias: float = 0.0,
+    ) -> None:
+        self.name = name
+        self.style = style
+        self.convolutions = [
+            _Conv(width, f"{name}_head_{index}", separable=separable) for index in range(depth)
+        ]
+        self.predictor = _Conv(
+            channels, f"{name}_predictor", separable=separable, bias=bias, final=True
+        )
+
+    def __call__(
+        self, features: Mapping[int, Tensor], *, stack: int | None = None, early: bool = False
+    ) -> dict[str, Tensor]:
+        """Apply the head to every level.
+
+        Args:
+            features: tensors [batch, rows, columns, width] by level.
+            stack: the pyramid, from 1, that the features come from, where heads follow several:
+                they share convolutions, and have normalizations of their own.
+            early: whether a later pyramid's heads are the network's own.
+
+        Returns:
+            `{name}_{level}`, or `exit_{stack}_{name}_{level}` of an early exit: tensor [batch,
+            rows, columns, channels] of raw logits or codes.
+        """
+        at = "" if stack is None else f"_stack_{stack}"
+        before = f"exit_{stack}_" if early else ""
+        outputs = {}
+        for level, x in features.items():
+            for index, convolution in enumerate(self.convolutions):
+                name = f"{self.name}_head_{index}{at}_level_{level}"
+                x = self.style.norm(convolution(x), name, active=True)
+            # The identity carries the output's name into exported files.
+            output = f"{before}{self.name}_{level}"
+            outputs[output] = layers.Identity(name=output)(self.predictor(x))
+        return outputs

@@ -13,26 +13,26 @@ IOU_MATCH = 0.5
 
 
 def pairwise_iou(anchors: Tensor, boxes: Tensor) -> Tensor:
-    """IoU of every anchor with every box of each example.
+    """IoU of every box of each example with every anchor.
 
     Args:
-        anchors: [N, 4] as `x0, y0, x1, y1`.
+        anchors: [N, 4] as `x0, y0, x1, y1`, of positive size.
         boxes: [B, M, 4] as `x0, y0, x1, y1`.
 
     Returns:
-        [B, N, M].
+        [B, M, N].
     """
-    anchors = ops.reshape(anchors, (1, -1, 1, 4))
-    boxes = ops.expand_dims(boxes, 1)
-    low = ops.maximum(anchors[..., :2], boxes[..., :2])
-    high = ops.minimum(anchors[..., 2:], boxes[..., 2:])
-    size = ops.maximum(high - low, 0.0)
-    inter = size[..., 0] * size[..., 1]
+    # The long axis last and one coordinate at a time: broadcasting pairs of corners is slow.
+    low, high = (ops.transpose(anchors)[side] for side in (slice(0, 2), slice(2, 4)))
 
-    def area(corners: Tensor) -> Tensor:
-        return (corners[..., 2] - corners[..., 0]) * (corners[..., 3] - corners[..., 1])
+    def overlap(axis: int) -> Tensor:
+        near = ops.maximum(low[axis], boxes[..., axis : axis + 1])
+        return ops.relu(ops.minimum(high[axis], boxes[..., axis + 2 : axis + 3]) - near)
 
-    return inter / ops.maximum(area(anchors) + area(boxes) - inter, 1e-9)
+    inter = overlap(0) * overlap(1)
+    size = boxes[..., 2:] - boxes[..., :2]
+    anchor_area = (high[0] - low[0]) * (high[1] - low[1])
+    return inter / (anchor_area + size[..., :1] * size[..., 1:] - inter)
 
 
 def assign(anchors: Tensor, boxes: Tensor, classes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -54,17 +54,16 @@ def assign(anchors: Tensor, boxes: Tensor, classes: Tensor) -> tuple[Tensor, Ten
     half = anchors[:, 2:] / 2
     corners = ops.concatenate([anchors[:, :2] - half, anchors[:, :2] + half], axis=-1)
     valid = classes >= 0
-    iou = ops.where(ops.expand_dims(valid, 1), pairwise_iou(corners, boxes), -1.0)
+    # Padding overlaps nothing, whatever its coordinates.
+    boxes = ops.where(ops.expand_dims(valid, -1), boxes, 0.0)
+    iou = pairwise_iou(corners, boxes)
 
-    best_anchor = ops.argmax(iou, axis=1)
+    best_anchor = ops.where(valid, ops.argmax(iou, axis=-1), -1)
     index = ops.arange(ops.shape(anchors)[0], dtype=best_anchor.dtype)
-    forced = ops.equal(ops.reshape(index, (1, -1, 1)), ops.expand_dims(best_anchor, 1))
-    forced = ops.logical_and(forced, ops.expand_dims(valid, 1))
-    is_forced = ops.any(forced, axis=-1)
-    chosen = ops.where(
-        is_forced, ops.argmax(ops.cast(forced, "int32"), axis=-1), ops.argmax(iou, axis=-1)
-    )
-    positive = ops.logical_or(is_forced, ops.max(iou, axis=-1) >= IOU_MATCH)
+    forced = ops.equal(index, ops.expand_dims(best_anchor, -1))
+    overlap = ops.where(forced, 2.0, iou)
+    chosen = ops.argmax(overlap, axis=1)
+    positive = ops.max(overlap, axis=1) >= IOU_MATCH
 
     matched = ops.take_along_axis(boxes, ops.expand_dims(chosen, -1), axis=1)
     labels = ops.take_along_axis(classes, chosen, axis=1)

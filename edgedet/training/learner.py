@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from typing import Any
 
 import keras
@@ -68,16 +70,28 @@ class DetectionLearner(keras.Model):
         training: bool = True,
     ) -> Tensor:
         """Total loss of a batch; `y` holds `boxes` [B, M, 4] and `classes` [B, M], padded by -1."""
-        levels = self.spec.anchors.levels
-        logits = self._joined([y_pred[f"class_{level}"] for level in levels], self.spec.num_classes)
-        codes = self._joined([y_pred[f"box_{level}"] for level in levels], 4)
-        positive, labels, targets = assign(ops.convert_to_tensor(self.anchors), **y)
-        class_loss, box_loss = detection_loss(logits, codes, positive, labels, targets)
+        assigned = assign(ops.convert_to_tensor(self.anchors), **y)
+        # An anytime network learns at every exit (deep supervision: NAS-FPN, section 3.2).
+        exits = sorted({name.partition("class_")[0] for name in y_pred if "class_" in name})
+        losses = [self._loss(y_pred, prefix, assigned) for prefix in exits]
+        class_loss, box_loss = (
+            functools.reduce(operator.add, parts) / len(exits)
+            for parts in zip(*losses, strict=True)
+        )
         self.class_loss.update_state(class_loss)
         self.box_loss.update_state(box_loss)
         if training:
             self._update_averages()
         return class_loss + BOX_LOSS_WEIGHT * box_loss
+
+    def _loss(self, y_pred: Any, prefix: str, assigned: Any) -> tuple[Tensor, Tensor]:
+        """Class and box loss of the heads whose outputs' names begin with `prefix`."""
+        levels = self.spec.anchors.levels
+        logits = self._joined(
+            [y_pred[f"{prefix}class_{level}"] for level in levels], self.spec.num_classes
+        )
+        codes = self._joined([y_pred[f"{prefix}box_{level}"] for level in levels], 4)
+        return detection_loss(logits, codes, *assigned)
 
     def averaged_values(self) -> list[np.ndarray]:
         """The averaged weights, in the order of `network.weights`."""

@@ -154,7 +154,7 @@ def train(
     network = build(spec, drop_rate=options.drop_rate)
     if weights is not None:
         _start_from(network, spec, weights)
-    learner = _compiled(network, spec, options, batches.steps)
+    learner = compiled(network, spec, options, batches.steps)
     first, rows, best = 0, [], -math.inf
     if resume:
         meta = load_state(learner, directory / "state.npz")
@@ -206,9 +206,10 @@ def _provenance(dataset: DetectionDataset, options: TrainingOptions) -> dict[str
     }
 
 
-def _compiled(
+def compiled(
     network: keras.Model, spec: ModelSpec, options: TrainingOptions, steps: int
 ) -> DetectionLearner:
+    """The learner of `network` with its optimizer and schedule, for `steps` per epoch."""
     total = steps * options.epochs
     warmup = max(1, int(total * options.warmup))
     rate = keras.optimizers.schedules.CosineDecay(

@@ -41,8 +41,9 @@ def test_counts_are_exact_and_near_the_papers(
         assert _trainable(build(preset_spec(name, _labels(80)))) == at_80
 
 
-def test_every_preset_is_counted() -> None:
-    assert [preset.name for preset in presets()] == [row[0] for row in COUNTS]
+def test_every_mobile_preset_is_counted() -> None:
+    mobile = [preset.name for preset in presets() if preset.name.startswith("eff-spinenet-m")]
+    assert mobile == [row[0] for row in COUNTS]
 
 
 def test_widths_follow_from_the_papers_resource_distribution() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 import pytest
 
 from edgedet.models.blocks import BlockStyle
 from edgedet.models.graph import Feature, Node, walk
-from edgedet.models.layers import StochasticDepth, WeightedFusion
+from edgedet.models.layers import BatchNormalization, StochasticDepth, WeightedFusion
 
 
 def _random(*shape: int) -> np.ndarray:
@@ -63,9 +65,9 @@ def test_the_walker_adds_leftovers_of_equal_level_and_width_once() -> None:
     def resample(feature: Feature, level: int, channels: int, name: str) -> object:
         return keras.ops.zeros((1, 2, 2, channels))
 
-    def fuse(tensors: list[object], op: str, name: str) -> object:
-        merged.append((op, len(tensors)))
-        return tensors[0]
+    def fuse(features: Sequence[Feature], op: str, name: str) -> object:
+        merged.append((op, len(features)))
+        return features[0].tensor
 
     outputs = walk(
         (
@@ -84,3 +86,47 @@ def test_the_walker_adds_leftovers_of_equal_level_and_width_once() -> None:
     # Node 2 (level 4, width 7) is unused when node 4 of the same kind comes; node 4 then is.
     assert merged == [("sum", 1), ("attention", 1), ("sum", 1), ("sum", 3), ("sum", 2)]
     assert sorted(outputs) == [4, 5]
+
+
+def _trained_once(layer: keras.layers.Layer, x: np.ndarray) -> dict[str, np.ndarray]:
+    import tensorflow as tf
+
+    layer.build(x.shape)
+    layer.gamma.assign([0.5, 1.0, 2.0])
+    layer.beta.assign([0.0, -1.0, 1.0])
+    source = tf.Variable(x)
+    with tf.GradientTape() as tape:
+        y = layer(source, training=True)
+        loss = tf.reduce_sum(tf.cast(y, "float32") ** 3)
+    gradients = tape.gradient(loss, [source, *layer.trainable_variables])
+    after = {variable.name: np.asarray(variable) for variable in layer.variables}
+    for name, value in zip(("x", "gamma", "beta"), gradients, strict=True):
+        after[f"d{name}"] = np.asarray(value)
+    return {**after, "y": np.asarray(y), "inference": np.asarray(layer(x, training=False))}
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="fused by TensorFlow")
+def test_fused_normalization_trains_as_keras_own_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow as tf
+
+    x = 3 * _random(4, 5, 6, 3) + 2
+    expected = _trained_once(keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-3), x)
+    fused, calls = tf.raw_ops.FusedBatchNormV3, []
+    monkeypatch.setattr(
+        tf.raw_ops, "FusedBatchNormV3", lambda **words: calls.append(1) or fused(**words)
+    )
+    got = _trained_once(BatchNormalization(momentum=0.9, epsilon=1e-3), x)
+    assert len(calls) == 1
+    assert set(got) == set(expected)
+    for name, value in expected.items():
+        np.testing.assert_allclose(got[name], value, rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_normalization_keeps_its_statistics_exact_in_mixed_precision(policy: str) -> None:
+    layer = BatchNormalization(momentum=0.0, dtype=policy)
+    x = _random(4, 5, 6, 3) + 1000
+    y = layer(x, training=True)
+    assert keras.backend.standardize_dtype(y.dtype) == policy.removeprefix("mixed_")
+    assert keras.backend.standardize_dtype(layer.moving_mean.dtype) == "float32"
+    np.testing.assert_allclose(np.asarray(layer.moving_mean), x.mean((0, 1, 2)), rtol=1e-2)

@@ -98,7 +98,7 @@ def test_only_keras_files_are_written(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"name": "eff-spinenet-mo"}, "choose one of eff-spinenet-m0"),
+        ({"name": "eff-spinenet-mo"}, "did you mean eff-spinenet-m"),
         ({"name": "eff-spinenet-m0", "size": 200}, "multiple of 128"),
         ({"name": "eff-spinenet-m0", "size": -128}, "multiple of 128"),
         ({"name": "eff-spinenet-m0", "activation": "gelu"}, "choose one of swish"),

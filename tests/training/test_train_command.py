@@ -31,6 +31,18 @@ def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str,
     return run_command
 
 
+def test_a_run_stopped_before_its_first_validation_is_validated_then(
+    command: Callable[..., tuple[int, str, str]], digits_yaml: Path, tmp_path: Path
+) -> None:
+    words = ["train", "--data", digits_yaml, "--epochs", 5, "--batch", 4, "--imgsz", 128]
+    words += ["--scale", 0.9, 1.2, "--activation", "relu6", "--val-every", 5, "--until", 1]
+    code, out, _ = command(*words, "--project", tmp_path, "--json")
+    assert code == 0
+    _, spec = load_model(json.loads(out)["best"])
+    assert spec.provenance["training"]["scale"] == [0.9, 1.2]
+    assert float(_rows(tmp_path / "train" / "exp")[0]["AP"]) >= 0
+
+
 def test_the_command_trains_and_prints_one_json_object(
     command: Callable[..., tuple[int, str, str]], digits_yaml: Path, tmp_path: Path
 ) -> None:
@@ -66,7 +78,7 @@ def test_the_command_trains_and_prints_one_json_object(
     [
         ([], "--data"),
         (["--data", "gone.yaml"], "gone.yaml"),
-        (["--data", "DATA", "--model", "resnet"], "choose one of"),
+        (["--data", "DATA", "--model", "resnet"], "There is no model 'resnet'"),
         (["--data", "DATA", "--imgsz", "100"], "multiple of 128"),
         (["--data", "DATA", "--epochs", "0"], "epochs"),
         (["--data", "DATA", "--until", "0"], "--until"),

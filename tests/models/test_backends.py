@@ -1,0 +1,102 @@
+"""One weight file serves both backends, and every precision trains."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from edgedet.models import build, preset_spec, save_model
+
+# One of each family, small enough for a test.
+NETWORKS = {
+    "eff-spinenet-m0": {},
+    "spinenet-mobile-49xs": {},
+    "efficientdet-lite0": {"stacks": 1, "width": 16},
+    "efficientnet-b0-fpn": {"width": 16},
+    "mobilenetv2-nasfpnlite": {"stacks": 2, "width": 16, "anytime": True},
+}
+SIZE = 128
+
+RUN_UNDER_JAX = """
+import sys
+from pathlib import Path
+import keras, numpy as np
+from edgedet.models import load_model
+assert keras.backend.backend() == "jax"
+directory = Path(sys.argv[1])
+images = np.load(directory / "images.npy")
+for file in sorted(directory.glob("*.keras")):
+    model, _ = load_model(file)
+    outputs = model.predict(images, verbose=0)
+    np.savez(file.with_suffix(".jax.npz"), **outputs)
+"""
+
+STEP = """
+import sys
+import keras, numpy as np
+keras.mixed_precision.set_global_policy(sys.argv[1])
+from edgedet.models import build, preset_spec
+from edgedet.training.trainer import TrainingOptions, compiled
+spec = preset_spec("eff-spinenet-m0", ["a", "b"], size=128)
+learner = compiled(build(spec, drop_rate=0.2), spec, TrainingOptions(), 10)
+rng = np.random.default_rng(0)
+boxes = np.tile(np.float32([[10, 10, 60, 60], [-1, -1, -1, -1]]), (2, 1, 1))
+targets = {"boxes": boxes, "classes": np.tile(np.int32([1, -1]), (2, 1))}
+images = rng.normal(size=(2, 128, 128, 3)).astype("float32")
+for _ in range(2):
+    loss = learner.train_on_batch(images, targets)
+print(keras.backend.backend(), float(np.ravel(loss)[0]))
+"""
+
+
+def _under(backend: str, code: str, *words: object) -> str:
+    environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_jax_computes_what_tensorflow_does(tmp_path: Path) -> None:
+    pytest.importorskip("jax")
+    rng = np.random.default_rng(5)
+    images = rng.normal(size=(2, SIZE, SIZE, 3)).astype(np.float32)
+    np.save(tmp_path / "images.npy", images)
+    expected = {}
+    for name, options in NETWORKS.items():
+        spec = preset_spec(name, ["a", "b"], size=SIZE, **options)
+        network = build(spec)
+        for layer in network.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.moving_mean.assign(0.1 * rng.normal(size=layer.moving_mean.shape))
+                layer.moving_variance.assign(rng.uniform(0.5, 2, layer.moving_variance.shape))
+        save_model(network, spec, tmp_path / f"{name}.keras")
+        expected[name] = network.predict(images, verbose=0)
+    _under("jax", RUN_UNDER_JAX, tmp_path)
+    for name, outputs in expected.items():
+        with np.load(tmp_path / f"{name}.jax.npz") as got:
+            assert set(got) == set(outputs)
+            for output, value in outputs.items():
+                error = np.abs(got[output] - value).max() / np.abs(value).max()
+                assert error <= 1e-4, (name, output, error)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_two_steps_in_lower_precision_have_a_finite_loss(backend: str, policy: str) -> None:
+    pytest.importorskip(backend)
+    name, loss = _under(backend, STEP, policy).split()[-2:]
+    assert name == backend
+    assert np.isfinite(float(loss))
+    assert float(loss) > 0
