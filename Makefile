@@ -59,7 +59,7 @@ model: $(DEVELOPMENT) ## train, convert and measure the bundled model again: 2 h
 	$(BIN)/edgedet eval --model runs/train/$(MODEL)/best.keras --data datasets/digits/data.yaml
 	$(BIN)/edgedet eval --model runs/train/$(MODEL)/best-int8.tflite --data datasets/digits/data.yaml
 
-oracles: $(DEVELOPMENT) ## compare the networks with other projects' own: 9 GB of downloads (docs/oracles.md)
+oracles: $(DEVELOPMENT) ## compare the networks with other projects' own: 9 GB of disk (docs/oracles.md)
 	$(PYTHON) -m venv $(ORACLES)/effdet
 	$(ORACLES)/effdet/bin/pip install -q -r tests/oracles/requirements-effdet.txt
 	$(ORACLES)/effdet/bin/python tests/oracles/effdet_reference.py $(ORACLES)/out \

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
-import os
 import shlex
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -56,13 +55,13 @@ def import_(
     if out.suffix != ".keras":
         raise InvalidInputError(f"{out} must end in .keras.")
     names = None if labels is None else _read_labels(labels)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
     from edgedet.cli.native_log import without_native_log
-    from edgedet.models import build, preset_spec, save_model
-    from edgedet.models.importers.coco_labels import published_labels
 
     with without_native_log():
+        from edgedet.models import build, preset_spec, save_model
+        from edgedet.models.importers.coco_labels import published_labels
+
         plain = preset_spec(model, names or _PLACEHOLDER, size=imgsz)
         outputs, bring = _read(source, origin, backbone_only)
         ids = None

@@ -91,5 +91,5 @@ def test_everything_missing_is_said_at_once(tmp_path: Path) -> None:
 def test_help_lists_the_targets() -> None:
     result = make("help")
     assert [line.split()[1] for line in result.stdout.splitlines()] == [
-        *("help", "demo", "test", "lint", "bench", "model", "clean")
+        *("help", "demo", "test", "lint", "bench", "model", "oracles", "clean")
     ]

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import pytest
 
-from edgedet import cli
+from edgedet import archive, cli
 from edgedet.errors import InvalidInputError, MissingFileError
 from edgedet.models import build, load_model
 from edgedet.models.importers import model_garden
@@ -712,7 +712,7 @@ def test_the_command_takes_labels_and_names_what_they_leave_at_its_start(
     said = capfd.readouterr().out
     assert "at a fresh start: 2: class_predictor_pointwise/kernel, class_pred" in said
     assert "next: edgedet train --model efficientdet-d0-1@8 --weights" in said
-    assert load_model(out)[1].labels == ("cat", "dog")
+    assert archive.read_spec(out).labels == ("cat", "dog")
 
 
 @pytest.mark.parametrize(
