@@ -8,6 +8,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -161,7 +162,7 @@ def test_full_temporary_disk_leaves_nothing(
     scratch.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
 
-    def fills_up(source: Path, directory: Path) -> None:
+    def fills_up(source: Path, directory: Path, stack: int | None) -> None:
         directory.mkdir()
         (directory / "half").write_bytes(b"half")
         with saved_model._explained(source):
@@ -181,7 +182,7 @@ def test_scratch_directory_is_removed(
     scratch = tmp_path / "scratch"
     scratch.mkdir()
 
-    def leaves_files(source: Path, directory: Path) -> object:
+    def leaves_files(source: Path, directory: Path, stack: int | None) -> object:
         directory.mkdir()
         (directory / "saved_model.pb").write_bytes(b"graph")
         return export(source, directory)
@@ -219,10 +220,10 @@ def test_weights_that_are_not_finite(
 ) -> None:
     export = tflite.export
 
-    def spoiled(source: Path, directory: Path) -> object:
-        exported = export(source, directory)
+    def spoiled(source: Path, directory: Path, stack: int | None) -> object:
+        exported = export(source, directory, stack)
         expected = {name: value * float("nan") for name, value in exported.expected.items()}
-        return tflite.Exported(exported.directory, exported.layers, exported.probe, expected)
+        return replace(exported, expected=expected)
 
     monkeypatch.setattr(tflite, "export", spoiled)
     with pytest.raises(EdgeDetError, match="class_3 differs from Keras's by nan"):

@@ -27,7 +27,7 @@ def inputs() -> list[npt.NDArray[np.float32]]:
 
 
 @pytest.fixture(scope="session")
-def model(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+def model(tmp_path_factory: pytest.TempPathFactory, spec: ModelSpec) -> bytes:
     keras = pytest.importorskip("keras")
     pytest.importorskip("tensorflow")
     from edgedet.converters.saved_model import Exported, to_flatbuffer
@@ -61,5 +61,5 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     signature = keras.InputSpec(shape=(1, 32, 32, 3), dtype="float32", name="image")
     network.export(directory, verbose=False, input_signature=[signature])
     names = frozenset(layer.name for layer in network.layers)
-    exported = Exported(directory, names, np.zeros((1, 32, 32, 3), np.float32), {})
+    exported = Exported(directory, spec, names, np.zeros((1, 32, 32, 3), np.float32), {})
     return _renamed(to_flatbuffer(Path("small"), exported, "float32"), exported)
