@@ -1,8 +1,11 @@
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+def isa() -> str: ...
+def isas() -> list[str]: ...
 def letterbox(
     image: npt.NDArray[np.uint8],
     out: npt.NDArray[Any],
@@ -27,7 +30,7 @@ def postprocess(
     box_maps: list[npt.NDArray[Any]],
     class_quantization: list[tuple[float, int]],
     box_quantization: list[tuple[float, int]],
-    grids: list[tuple[int, int, float]],
+    grids: Sequence[tuple[int, int, float, float]],
     anchor_sizes: list[npt.NDArray[np.float32]],
     num_classes: int,
     conf: float,

@@ -53,7 +53,7 @@ class AnchorSpec:
     """RetinaNet's dense anchors (Lin et al. 2017, section 4; EfficientDet's octave-major order).
 
     Attributes:
-        min_level: finest pyramid level; level l has stride 2**l.
+        min_level: finest pyramid level; level l has stride 2**l where that divides the input.
         max_level: coarsest pyramid level, inclusive.
         scale: side of the first square anchor in strides.
         octaves: anchor sizes per octave; size o is `scale * stride * 2**(o / octaves)`.
@@ -86,6 +86,10 @@ class AnchorSpec:
     def per_location(self) -> int:
         """Anchors at each location of a level."""
         return self.octaves * len(self.aspect_ratios)
+
+    def level_size(self, level: int, height: int, width: int) -> tuple[int, int]:
+        """(rows, columns) of a pyramid level: the input halved `level` times, rounding up."""
+        return -(-height // 2**level), -(-width // 2**level)
 
 
 @dataclass(frozen=True)
@@ -155,9 +159,8 @@ class ModelSpec:
         return tuple(f"box_{level}" for level in self.anchors.levels)
 
     def level_size(self, level: int) -> tuple[int, int]:
-        """(rows, columns) of a pyramid level: the input size halved `level` times, rounding up."""
-        stride = 2**level
-        return -(-self.input.height // stride), -(-self.input.width // stride)
+        """(rows, columns) of a pyramid level of this input (see `AnchorSpec.level_size`)."""
+        return self.anchors.level_size(level, self.input.height, self.input.width)
 
     def to_json(self) -> str:
         """The spec as a JSON object; `from_json` is its inverse."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from edgedet.anchors import base_anchors
+from edgedet.anchors import base_anchors, grid
 from edgedet.data.dataset import DetectionDataset
 from edgedet.spec import AnchorSpec, InputSpec
 
@@ -31,11 +31,14 @@ def fit_anchor_scale(dataset: DetectionDataset, size: InputSpec) -> float:
     if not sides:
         return AnchorSpec().scale
     boxes = np.concatenate(sides)
-    return max(CANDIDATES, key=lambda scale: _mean_best_iou(boxes, AnchorSpec(scale=scale)))
+    return max(CANDIDATES, key=lambda scale: _mean_best_iou(boxes, AnchorSpec(scale=scale), size))
 
 
-def _mean_best_iou(boxes: npt.NDArray[np.float32], spec: AnchorSpec) -> float:
-    anchors = np.concatenate([base_anchors(spec, level) for level in spec.levels])
+def _mean_best_iou(boxes: npt.NDArray[np.float32], spec: AnchorSpec, size: InputSpec) -> float:
+    grids = {level: grid(spec, level, size.height, size.width) for level in spec.levels}
+    anchors = np.concatenate(
+        [base_anchors(spec, level, each.stride_y, each.stride_x) for level, each in grids.items()]
+    )
     inter = np.minimum(boxes[:, None], anchors[None]).prod(axis=-1)
     union = boxes.prod(axis=-1)[:, None] + anchors.prod(axis=-1)[None] - inter
     return float((inter / union).max(axis=1).mean())

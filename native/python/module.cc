@@ -1,7 +1,9 @@
 #include <new>
 #include <string>
+#include <vector>
 
 #include "bindings.h"
+#include "edgedet/isa.h"
 
 namespace edgedet::python {
 
@@ -27,10 +29,21 @@ ElementType TypeOf(const py::array& array, const char* name) {
   throw py::value_error(std::string(name) + " must be float32, int8, uint8 or int16");
 }
 
+namespace {
+
+std::vector<std::string> Isas() {
+  const char* names[8] = {};
+  const size_t count = AvailableIsas(names, 8);
+  return {names, names + (count < 8 ? count : 8)};
+}
+
+}  // namespace
 }  // namespace edgedet::python
 
 PYBIND11_MODULE(_native, module) {
   module.doc() = "Native kernels; use them through edgedet.ops.";
+  module.def("isa", &edgedet::ActiveIsa);
+  module.def("isas", &edgedet::python::Isas);
   edgedet::python::BindBoxes(module);
   edgedet::python::BindLetterbox(module);
   edgedet::python::BindPostprocess(module);

@@ -11,8 +11,9 @@ namespace {
 
 namespace py = pybind11;
 
-using Quantization = std::pair<float, int32_t>;    // scale, zero point
-using Grid = std::tuple<int32_t, int32_t, float>;  // rows, columns, stride
+using Quantization = std::pair<float, int32_t>;  // scale, zero point
+// Rows, columns, and pixels from each to the next.
+using Grid = std::tuple<int32_t, int32_t, float, float>;
 using Sizes = py::array_t<float, py::array::c_style>;
 
 static_assert(sizeof(AnchorSize) == 8);
@@ -61,7 +62,7 @@ py::tuple Detect(const std::vector<py::array>& class_maps, const std::vector<py:
     levels[i].classes =
         MapOf(class_maps[i], class_quantization[i], grids[i], anchors * num_classes, "class_maps");
     levels[i].boxes = MapOf(box_maps[i], box_quantization[i], grids[i], anchors * 4, "box_maps");
-    std::tie(levels[i].rows, levels[i].columns, levels[i].stride) = grids[i];
+    std::tie(levels[i].rows, levels[i].columns, levels[i].stride_y, levels[i].stride_x) = grids[i];
     levels[i].anchors = reinterpret_cast<const AnchorSize*>(sizes.data());
   }
 

@@ -27,4 +27,10 @@ bool IsFinite(const Box& box) {
          std::isfinite(box.y1);
 }
 
+float Area(const Box& box) {
+  const float width = box.x1 - box.x0;
+  const float height = box.y1 - box.y0;
+  return (width > 0.0f ? width : 0.0f) * (height > 0.0f ? height : 0.0f);
+}
+
 }  // namespace edgedet

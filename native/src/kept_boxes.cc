@@ -10,8 +10,8 @@ KeptBoxes::Verdict KeptBoxes::Offer(const Box& box, uint32_t class_index) {
     if (!lists_.push_back(List())) return Verdict::kOutOfMemory;
   }
   List& list = lists_[class_index];
-  const float area = kernels::Area(box);
-  if (kernels::OverlapsAny(blocks_.data(), list.first, box, area, iou_threshold_)) {
+  const float area = Area(box);
+  if (kernel_.overlaps_any(blocks_.data(), list.first, box, area, iou_threshold_)) {
     return Verdict::kSuppressed;
   }
   if (list.in_last == kernels::kBlockBoxes) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "dispatch.h"
 #include "edgedet/boxes.h"
 #include "edgedet/buffer.h"
 #include "kernels/overlap_kernels.h"
@@ -15,7 +16,8 @@ namespace edgedet {
 // few can stop early; the lists partition them by class without moving any coordinate.
 class KeptBoxes {
  public:
-  explicit KeptBoxes(float iou_threshold) : iou_threshold_(iou_threshold) {}
+  explicit KeptBoxes(float iou_threshold)
+      : kernel_(*ActiveKernels().overlap), iou_threshold_(iou_threshold) {}
 
   enum class Verdict { kKept, kSuppressed, kOutOfMemory };
 
@@ -29,6 +31,7 @@ class KeptBoxes {
     uint32_t in_last = kernels::kBlockBoxes;
   };
 
+  const kernels::OverlapKernels& kernel_;
   float iou_threshold_;
   Buffer<List> lists_;
   Buffer<kernels::BoxBlock> blocks_;

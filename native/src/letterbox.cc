@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
+#include "dispatch.h"
 #include "edgedet/buffer.h"
 #include "kernels/letterbox_kernels.h"
 
@@ -102,17 +104,23 @@ struct RowConstants {
 
 void StoreRow(const float* values, const RowConstants& constants, const LetterboxOptions&,
               size_t count, float* row) {
-  kernels::Normalize(values, constants.mean.data(), constants.gain.data(), count, row);
+  ActiveKernels().letterbox->normalize(values, constants.mean.data(), constants.gain.data(), count,
+                                       row);
 }
 
 template <typename T>
 void StoreRow(const float* values, const RowConstants& constants, const LetterboxOptions& options,
               size_t count, T* row) {
   const Range range = RangeOf(options.type);
-  kernels::Quantize(values, constants.mean.data(), constants.gain.data(),
-                    static_cast<float>(range.low - options.zero_point),
-                    static_cast<float>(range.high - options.zero_point), options.zero_point, count,
-                    row);
+  const kernels::LetterboxKernels& kernel = *ActiveKernels().letterbox;
+  const auto low = static_cast<float>(range.low - options.zero_point);
+  const auto high = static_cast<float>(range.high - options.zero_point);
+  const float *mean = constants.mean.data(), *gain = constants.gain.data();
+  if constexpr (std::is_same_v<T, int8_t>) {
+    kernel.quantize_i8(values, mean, gain, low, high, options.zero_point, count, row);
+  } else {
+    kernel.quantize_u8(values, mean, gain, low, high, options.zero_point, count, row);
+  }
 }
 
 template <typename T>
@@ -144,6 +152,7 @@ Status Run(const ImageView& image, const LetterboxOptions& options, T padding, T
   }
   blended_rows[row_elements] = 0.0f;
 
+  const kernels::LetterboxKernels& kernel = *ActiveKernels().letterbox;
   const auto width = static_cast<size_t>(options.width);
   for (int64_t y = 0; y < rows; ++y) {
     const Tap tap = TapAt(y, ratio, image.height);
@@ -155,8 +164,8 @@ Status Run(const ImageView& image, const LetterboxOptions& options, T padding, T
       top = gathered.data();
       bottom = gathered.data() + row_elements;
     }
-    kernels::BlendRows(top, bottom, tap.weight, row_elements, blended_rows.data());
-    kernels::BlendColumns(blended_rows.data(), column_taps.data(), columns, blended.data());
+    kernel.blend_rows(top, bottom, tap.weight, row_elements, blended_rows.data());
+    kernel.blend_columns(blended_rows.data(), column_taps.data(), columns, blended.data());
     T* row = tensor + static_cast<size_t>(y) * width * 3;
     StoreRow(blended.data(), constants, options, 3 * columns, row);
     std::fill(row + 3 * columns, row + 3 * width, padding);

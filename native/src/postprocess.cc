@@ -6,7 +6,7 @@
 
 #include "edgedet/nms.h"
 #include "kept_boxes.h"
-#include "kernels/scan_kernels.h"
+#include "scan.h"
 #include "score_order.h"
 #include "sigmoid.h"
 
@@ -103,22 +103,15 @@ bool Collect(const HeadMap& map, size_t count, uint32_t start, float score_thres
   const Threshold<T> threshold = ThresholdOf(map, score_threshold, T());
   if (!threshold.reachable) return true;
   Scores<T> scores(map);
+  uint64_t passing = 0;
   for (size_t block = 0; block < count; block += kernels::kScanBlock) {
-    block = kernels::FindBlock(values, block, count, threshold.value);
+    block = FindBlock(values, block, count, threshold.value, &passing);
     if (block >= count) break;
-    const size_t length = count - block < kernels::kScanBlock ? count - block : kernels::kScanBlock;
-    // Without a branch: where many pass, predicting which would cost more than the rest.
-    uint8_t passing[kernels::kScanBlock];
-    size_t passed = 0;
-    for (size_t i = 0; i < length; ++i) {
-      passing[passed] = static_cast<uint8_t>(i);
-      passed += values[block + i] >= threshold.value ? 1 : 0;
-    }
-    uint64_t* added = keys->extend(passed);
+    uint64_t* added = keys->extend(static_cast<size_t>(__builtin_popcountll(passing)));
     if (added == nullptr) return false;
-    for (size_t i = 0; i < passed; ++i) {
-      const size_t at = block + passing[i];
-      added[i] = ScoreKey(scores(values[at]), start + static_cast<uint32_t>(at));
+    for (; passing != 0; passing &= passing - 1) {
+      const size_t at = block + static_cast<size_t>(__builtin_ctzll(passing));
+      *added++ = ScoreKey(scores(values[at]), start + static_cast<uint32_t>(at));
     }
   }
   return true;
@@ -169,8 +162,8 @@ Box BoxAt(const Level& level, const PostprocessOptions& options, size_t anchor) 
   const size_t location = anchor / per_location;
   const AnchorSize& size = level.anchors[anchor % per_location];
   const auto columns = static_cast<size_t>(level.columns);
-  const float centre_x = (static_cast<float>(location % columns) + 0.5f) * level.stride;
-  const float centre_y = (static_cast<float>(location / columns) + 0.5f) * level.stride;
+  const float centre_x = (static_cast<float>(location % columns) + 0.5f) * level.stride_x;
+  const float centre_y = (static_cast<float>(location / columns) + 0.5f) * level.stride_y;
   return Decode(CodeAt(level.boxes, anchor), {centre_x, centre_y, size.width, size.height});
 }
 
@@ -210,7 +203,8 @@ bool Number(const Level* levels, int32_t level_count, const PostprocessOptions& 
     numbering->starts[l] = total;
     const Level& level = levels[l];
     if (!Valid(level.classes) || !Valid(level.boxes) || level.anchors == nullptr ||
-        level.rows < 1 || level.columns < 1 || !(level.stride > 0.0f)) {
+        level.rows < 1 || level.columns < 1 || !(level.stride_y > 0.0f) ||
+        !(level.stride_x > 0.0f)) {
       return false;
     }
     const int64_t factors[] = {level.rows, level.columns, options.anchors_per_location,

@@ -18,7 +18,8 @@ struct Heads {
   explicit Heads(ElementType type, T background, T zero) {
     classes.assign(24, background);
     codes.assign(48, zero);
-    level = {{classes.data(), type, 1.0f, 0}, {codes.data(), type, 1.0f, 0}, 2, 3, 8.0f, anchors};
+    level = {
+        {classes.data(), type, 1.0f, 0}, {codes.data(), type, 1.0f, 0}, 2, 3, 8.0f, 8.0f, anchors};
   }
 
   std::vector<Detection> Run(PostprocessOptions options) const {

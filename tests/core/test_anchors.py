@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from edgedet.anchors import all_anchors, base_anchors, level_anchors
+from edgedet.anchors import all_anchors, base_anchors, grid, level_anchors
 from edgedet.boxes import decode, encode, iou
 from edgedet.spec import AnchorSpec, InputSpec, ModelSpec
 
@@ -39,6 +39,43 @@ def test_m0_at_256_has_12276_anchors() -> None:
 
 def test_d0_at_512_has_49104_anchors() -> None:
     assert all_anchors(_spec(512, 512)).shape == (49_104, 4)
+
+
+def test_p7_of_lite0_shares_the_input_evenly() -> None:
+    spec = ModelSpec("m", InputSpec(320, 320), AnchorSpec(scale=3.0), ("a",), (1,))
+    assert grid(spec.anchors, 7, 320, 320) == (3, 3, np.float32(320 / 3), np.float32(320 / 3))
+    anchors = level_anchors(spec, 7).reshape(3, 3, 9, 4)
+    np.testing.assert_allclose(anchors[2, :, 0, 0], [160 / 3, 160, 800 / 3], rtol=1e-6)
+    np.testing.assert_allclose(anchors[:, 1, 8, 1], [160 / 3, 160, 800 / 3], rtol=1e-6)
+    np.testing.assert_allclose(anchors[0, 0, 0, 2:], [320, 320], rtol=1e-6)
+    tall = 320 * 2 ** (2 / 3) * 0.5**0.5, 320 * 2 ** (2 / 3) / 0.5**0.5
+    np.testing.assert_allclose(anchors[2, 2, 8, 2:], tall, rtol=1e-6)
+
+
+def test_each_axis_has_its_own_stride() -> None:
+    spec = _spec(320, 500)
+    assert grid(spec.anchors, 7, 320, 500) == (3, 4, np.float32(320 / 3), 125.0)
+    anchors = level_anchors(spec, 7).reshape(3, 4, 9, 4)
+    np.testing.assert_allclose(anchors[1, 3, 0], [437.5, 160, 500, 1280 / 3], rtol=1e-6)
+
+
+strides = st.integers(1, 16)
+
+
+@given(strides, strides, st.integers(2, 7), st.floats(0.5, 8))
+def test_where_the_stride_divides_the_input_it_is_a_power_of_two(
+    rows: int, columns: int, level: int, scale: float
+) -> None:
+    anchors = AnchorSpec(level, level, scale)
+    height, width = rows * 2**level, columns * 2**level
+    assert grid(anchors, level, height, width) == (rows, columns, 2**level, 2**level)
+    found = level_anchors(ModelSpec("m", InputSpec(height, width), anchors, ("a",), (1,)), level)
+    places = found.reshape(rows, columns, 9, 4)
+    np.testing.assert_array_equal(places[0, :, 0, 0], (np.arange(columns) + 0.5) * 2**level)
+    np.testing.assert_array_equal(places[:, 0, 0, 1], (np.arange(rows) + 0.5) * 2**level)
+    np.testing.assert_array_equal(
+        places[..., 2:], np.broadcast_to(base_anchors(anchors, level), (rows, columns, 9, 2))
+    )
 
 
 def test_codes_are_ty_tx_th_tw() -> None:

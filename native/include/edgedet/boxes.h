@@ -35,6 +35,9 @@ Box Decode(const BoxCode& code, const Anchor& anchor);
 
 bool IsFinite(const Box& box);
 
+// Area of a finite box; an inverted one has none.
+float Area(const Box& box);
+
 }  // namespace edgedet
 
 #endif  // EDGEDET_BOXES_H_

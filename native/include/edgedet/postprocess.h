@@ -25,13 +25,15 @@ struct AnchorSize {
   float height;
 };
 
-// One pyramid level; anchor a of location (row, column) is centred at (index + 0.5) * stride.
+// One pyramid level; anchor a of location (row, column) is centred at
+// ((column + 0.5) * stride_x, (row + 0.5) * stride_y).
 struct Level {
   HeadMap classes;  // channel = anchor * num_classes + class, logits
   HeadMap boxes;    // channel = anchor * 4, then ty, tx, th, tw
   int32_t rows;
   int32_t columns;
-  float stride;
+  float stride_y;
+  float stride_x;
   const AnchorSize* anchors;  // anchors_per_location of them
 };
 

@@ -1,7 +1,9 @@
 #include "kernels/letterbox_kernels.h"
 
-namespace edgedet::kernels {
+namespace edgedet::EDGEDET_ISA {
 namespace {
+
+using kernels::ColumnTap;
 
 // Three channels and whatever follows: a vector type of GCC and Clang, on any instruction set.
 using Pixel = float __attribute__((vector_size(16)));
@@ -23,8 +25,6 @@ void QuantizeTo(const float* __restrict values, const float* __restrict mean,
     quantized[i] = static_cast<T>(rounded);
   }
 }
-
-}  // namespace
 
 void BlendRows(const uint8_t* __restrict top, const uint8_t* __restrict bottom, float weight,
                size_t count, float* __restrict blended) {
@@ -51,14 +51,10 @@ void Normalize(const float* __restrict values, const float* __restrict mean,
   for (size_t i = 0; i < count; ++i) normalized[i] = (values[i] - mean[i]) * gain[i];
 }
 
-void Quantize(const float* values, const float* mean, const float* gain, float low, float high,
-              int32_t zero_point, size_t count, int8_t* quantized) {
-  QuantizeTo(values, mean, gain, low, high, zero_point, count, quantized);
-}
+}  // namespace
 
-void Quantize(const float* values, const float* mean, const float* gain, float low, float high,
-              int32_t zero_point, size_t count, uint8_t* quantized) {
-  QuantizeTo(values, mean, gain, low, high, zero_point, count, quantized);
-}
+extern const kernels::LetterboxKernels kLetterbox;
+const kernels::LetterboxKernels kLetterbox = {BlendRows, BlendColumns, Normalize,
+                                              QuantizeTo<int8_t>, QuantizeTo<uint8_t>};
 
-}  // namespace edgedet::kernels
+}  // namespace edgedet::EDGEDET_ISA

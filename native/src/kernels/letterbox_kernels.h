@@ -4,8 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-// Inner loops of the letterbox: plain pointers, no allocation, no standard library, and an order of
-// float32 operations that every build must keep.
+// Inner loops of the letterbox, in an order of float32 operations that every build must keep.
 namespace edgedet::kernels {
 
 // Two neighbouring columns of a row, as offsets of their first channel, and the right one's weight.
@@ -15,24 +14,26 @@ struct ColumnTap {
   float weight;
 };
 
-// blended[i] = top[i] + (bottom[i] - top[i]) * weight
-void BlendRows(const uint8_t* top, const uint8_t* bottom, float weight, size_t count,
-               float* blended);
+struct LetterboxKernels {
+  // blended[i] = top[i] + (bottom[i] - top[i]) * weight
+  void (*blend_rows)(const uint8_t* top, const uint8_t* bottom, float weight, size_t count,
+                     float* blended);
 
-// Blends three channels per tap. Reads one float past the last column of `row` and writes one past
-// the end of `blended`, so that each pixel is one vector of four.
-void BlendColumns(const float* row, const ColumnTap* taps, size_t count, float* blended);
+  // Blends three channels per tap. Reads one float past the last column of `row` and writes one
+  // past the end of `blended`, so that each pixel is one vector of four.
+  void (*blend_columns)(const float* row, const ColumnTap* taps, size_t count, float* blended);
 
-// normalized[i] = (values[i] - mean[i]) * gain[i]
-void Normalize(const float* values, const float* mean, const float* gain, size_t count,
-               float* normalized);
+  // normalized[i] = (values[i] - mean[i]) * gain[i]
+  void (*normalize)(const float* values, const float* mean, const float* gain, size_t count,
+                    float* normalized);
 
-// The same, clamped to low..high, rounded half to even, plus the zero point. low and high are
-// integers within +-2^16 such that the sum fits the element.
-void Quantize(const float* values, const float* mean, const float* gain, float low, float high,
-              int32_t zero_point, size_t count, int8_t* quantized);
-void Quantize(const float* values, const float* mean, const float* gain, float low, float high,
-              int32_t zero_point, size_t count, uint8_t* quantized);
+  // The same, clamped to low..high, rounded half to even, plus the zero point. low and high are
+  // integers within +-2^16 such that the sum fits the element.
+  void (*quantize_i8)(const float* values, const float* mean, const float* gain, float low,
+                      float high, int32_t zero_point, size_t count, int8_t* quantized);
+  void (*quantize_u8)(const float* values, const float* mean, const float* gain, float low,
+                      float high, int32_t zero_point, size_t count, uint8_t* quantized);
+};
 
 }  // namespace edgedet::kernels
 

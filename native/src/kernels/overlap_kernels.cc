@@ -1,30 +1,44 @@
 #include "kernels/overlap_kernels.h"
 
-namespace edgedet::kernels {
+#include "simd/simd.h"
+
+namespace edgedet::EDGEDET_ISA {
 namespace {
 
-float Min(float a, float b) { return a < b ? a : b; }
-float Max(float a, float b) { return a > b ? a : b; }
-
-}  // namespace
-
-float Area(const Box& box) { return Max(box.x1 - box.x0, 0.0f) * Max(box.y1 - box.y0, 0.0f); }
+using kernels::BoxBlock;
+using kernels::kBlockBoxes;
+using kernels::kNoBlock;
 
 bool OverlapsAny(const BoxBlock* blocks, uint32_t first, const Box& box, float area,
                  float threshold) {
+  const simd::F32 x0 = simd::SetF32(box.x0);
+  const simd::F32 y0 = simd::SetF32(box.y0);
+  const simd::F32 x1 = simd::SetF32(box.x1);
+  const simd::F32 y1 = simd::SetF32(box.y1);
+  const simd::F32 own_area = simd::SetF32(area);
+  const simd::F32 limit = simd::SetF32(threshold);
+  const simd::F32 zero = simd::SetF32(0.0f);
   for (uint32_t at = first; at != kNoBlock; at = blocks[at].next) {
     const BoxBlock& block = blocks[at];
-    int32_t hits = 0;
-    for (int i = 0; i < kBlockBoxes; ++i) {
-      const float width = Max(Min(box.x1, block.x1[i]) - Max(box.x0, block.x0[i]), 0.0f);
-      const float height = Max(Min(box.y1, block.y1[i]) - Max(box.y0, block.y0[i]), 0.0f);
-      const float intersection = width * height;
-      const float overlap = intersection / (area + block.area[i] - intersection);
-      hits |= overlap > threshold ? 1 : 0;
+    for (size_t i = 0; i < kBlockBoxes; i += simd::kLanes) {
+      const simd::F32 left = simd::Max(x0, simd::LoadF32(block.x0 + i));
+      const simd::F32 top = simd::Max(y0, simd::LoadF32(block.y0 + i));
+      const simd::F32 right = simd::Min(x1, simd::LoadF32(block.x1 + i));
+      const simd::F32 bottom = simd::Min(y1, simd::LoadF32(block.y1 + i));
+      const simd::F32 width = simd::Max(simd::Sub(right, left), zero);
+      const simd::F32 height = simd::Max(simd::Sub(bottom, top), zero);
+      const simd::F32 intersection = simd::Mul(width, height);
+      const simd::F32 areas = simd::Add(own_area, simd::LoadF32(block.area + i));
+      const simd::F32 overlap = simd::Div(intersection, simd::Sub(areas, intersection));
+      if (simd::Any(simd::Greater(overlap, limit))) return true;
     }
-    if (hits != 0) return true;
   }
   return false;
 }
 
-}  // namespace edgedet::kernels
+}  // namespace
+
+extern const kernels::OverlapKernels kOverlap;
+const kernels::OverlapKernels kOverlap = {OverlapsAny};
+
+}  // namespace edgedet::EDGEDET_ISA

@@ -20,14 +20,13 @@ struct BoxBlock {
   uint32_t next;  // index of the list's next block, or kNoBlock
 };
 
-// Area of a finite box; an inverted one has none.
-float Area(const Box& box);
-
-// Whether the IoU of `box` with any box of the list that starts at blocks[first] is greater than
-// the threshold, which is 0 or more. IoU is the quotient in float32; where both boxes are empty
-// it is NaN, which is greater than nothing.
-bool OverlapsAny(const BoxBlock* blocks, uint32_t first, const Box& box, float area,
-                 float threshold);
+struct OverlapKernels {
+  // Whether the IoU of `box` with any box of the list that starts at blocks[first] is greater than
+  // the threshold, which is 0 or more. IoU is the quotient in float32; where both boxes are empty
+  // it is NaN, which is greater than nothing. `area` is the box's, and none is below 0.
+  bool (*overlaps_any)(const BoxBlock* blocks, uint32_t first, const Box& box, float area,
+                       float threshold);
+};
 
 }  // namespace edgedet::kernels
 

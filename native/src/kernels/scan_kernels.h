@@ -8,13 +8,20 @@ namespace edgedet::kernels {
 
 constexpr size_t kScanBlock = 64;
 
-// Start of the first block of kScanBlock values, from `begin` on, that holds a value at or above
-// the threshold; `count` when there is none. NaN is below every threshold. The last block may be
+// Each finds the first block of kScanBlock values, from `begin` on, that holds a value at or above
+// the threshold. It returns the block's start and sets `passing`, bit i for the block's value i; or
+// it returns `count` when there is none. NaN is below every threshold. The last block may be
 // shorter.
-size_t FindBlock(const float* values, size_t begin, size_t count, float threshold);
-size_t FindBlock(const int8_t* values, size_t begin, size_t count, int8_t threshold);
-size_t FindBlock(const uint8_t* values, size_t begin, size_t count, uint8_t threshold);
-size_t FindBlock(const int16_t* values, size_t begin, size_t count, int16_t threshold);
+struct ScanKernels {
+  size_t (*find_f32)(const float* values, size_t begin, size_t count, float threshold,
+                     uint64_t* passing);
+  size_t (*find_i8)(const int8_t* values, size_t begin, size_t count, int8_t threshold,
+                    uint64_t* passing);
+  size_t (*find_u8)(const uint8_t* values, size_t begin, size_t count, uint8_t threshold,
+                    uint64_t* passing);
+  size_t (*find_i16)(const int16_t* values, size_t begin, size_t count, int16_t threshold,
+                     uint64_t* passing);
+};
 
 }  // namespace edgedet::kernels
 

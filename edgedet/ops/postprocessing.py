@@ -1,8 +1,4 @@
-"""Pre- and post-processing kernels for NumPy arrays: letterbox, box decoding, NMS, postprocess.
-
-They run native code with the interpreter lock released and keep no state, so that threads may call
-them at once. `edgedet.reference` holds the same functions in plain NumPy.
-"""
+"""From raw head tensors to detections."""
 
 from __future__ import annotations
 
@@ -14,82 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from edgedet import _native, arguments
-from edgedet.anchors import base_anchors
+from edgedet.anchors import Grid, base_anchors, grid
 from edgedet.errors import InvalidInputError
+from edgedet.ops.letterboxing import MAX_IMAGE_SIDE
+from edgedet.ops.suppression import MAX_BOXES, MAX_DETECTIONS
 from edgedet.spec import AnchorSpec, ModelSpec
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
-MAX_IMAGE_SIDE = 1 << 20
-MAX_TENSOR_SIDE = 8192
-MAX_BOXES = (1 << 32) - 1
-MAX_DETECTIONS = (1 << 63) - 1
-
-_INPUT_TYPES = (np.dtype(np.float32), np.dtype(np.int8), np.dtype(np.uint8))
 _FLOAT32 = np.dtype(np.float32)
-
-
-def letterbox(
-    image: npt.NDArray[np.uint8],
-    size: tuple[int, int],
-    *,
-    mean: Sequence[float] = (127.5, 127.5, 127.5),
-    std: Sequence[float] = (127.5, 127.5, 127.5),
-    dtype: npt.DTypeLike = np.float32,
-    scale: float = 1.0,
-    zero_point: int = 0,
-    out: npt.NDArray[Any] | None = None,
-) -> tuple[npt.NDArray[Any], float]:
-    """Fit an image into the top left of a network's input tensor, normalized and quantized.
-
-    The aspect is kept: `ratio = min(height / H, width / W)`, and each side becomes
-    `floor(side * ratio + 0.5)`, at least 1. Bilinear with half-pixel centres and clamped edges,
-    without rounding to grey levels in between. A value becomes `(value - mean) / std`; for integer
-    types that is divided by `scale`, rounded half to even, moved by `zero_point` and saturated.
-    The rest of the tensor holds the element that stands for 0.
-
-    Args:
-        image: [H, W, 3] uint8 RGB, any strides.
-        size: (height, width) of the tensor.
-        mean: per-channel mean in grey levels.
-        std: per-channel divisor in grey levels.
-        dtype: float32, int8 or uint8.
-        scale: quantization scale of integer types; ignored for float32.
-        zero_point: quantization zero point of integer types; ignored for float32.
-        out: tensor to write to and return: C-contiguous, of type `dtype` and of shape
-            [height, width, 3] or [1, height, width, 3].
-
-    Returns:
-        The tensor [height, width, 3] (or `out`), and the ratio of tensor to image pixels.
-
-    Raises:
-        InvalidInputError: an argument has the wrong type, shape or range.
-    """
-    height, width = arguments.size("size", size, MAX_TENSOR_SIDE)
-    arguments.image("image", image, MAX_IMAGE_SIDE)
-    element = arguments.element_type("dtype", dtype, _INPUT_TYPES)
-    means, divisors = arguments.channels("mean", mean), arguments.channels("std", std)
-    if element == _FLOAT32:
-        scale, zero_point = 1.0, 0
-    else:
-        scale = arguments.scale("scale", scale)
-        zero_point = arguments.zero_point("zero_point", zero_point, element)
-    if (
-        min(divisors) * scale < arguments.SMALLEST_SCALE
-        or max(divisors) * scale > arguments.LARGEST_SCALE
-    ):
-        raise InvalidInputError(f"std must be positive and neither tiny nor huge, not {std!r}.")
-    if out is None:
-        tensor = np.empty((height, width, 3), element)
-        target = tensor
-    else:
-        tensor = out
-        target = arguments.output("out", out, (height, width, 3), element)
-        if np.may_share_memory(target, image):
-            raise InvalidInputError("out must not share memory with image.")
-    ratio = _native.letterbox(image, target, means, divisors, scale, zero_point)
-    return tensor, ratio
 
 
 def decode(codes: FloatArray, anchors: FloatArray) -> FloatArray:
@@ -108,58 +38,6 @@ def decode(codes: FloatArray, anchors: FloatArray) -> FloatArray:
     codes = arguments.rows("codes", codes, 4, None, MAX_BOXES)
     anchors = arguments.rows("anchors", anchors, 4, len(codes), MAX_BOXES)
     return _native.decode(codes, anchors)
-
-
-def nms(
-    boxes: FloatArray,
-    scores: FloatArray,
-    iou_threshold: float,
-    *,
-    class_ids: npt.NDArray[np.integer[Any]] | None = None,
-    score_threshold: float | None = None,
-    max_detections: int | None = None,
-) -> IntArray:
-    """Hard non-maximum suppression: a box goes when its IoU with a kept one is above a threshold.
-
-    Thresholds are rounded to float32 and compared in float32. Boxes and scores that are not finite
-    are dropped. Inverted boxes have no area, and a box without area overlaps nothing.
-
-    Args:
-        boxes: [N, 4] float32 `x0, y0, x1, y1`.
-        scores: [N] float32.
-        iou_threshold: 0 to 1; an IoU equal to it does not suppress.
-        class_ids: [N] integers; boxes of different classes never suppress each other.
-        score_threshold: scores below it are dropped; a score equal to it stays.
-        max_detections: how many of the best to return at most.
-
-    Returns:
-        int64 [K]: indices of the kept boxes by descending score, ties by lower index.
-
-    Raises:
-        InvalidInputError: an argument has the wrong type, shape or range.
-    """
-    boxes = arguments.rows("boxes", boxes, 4, None, MAX_BOXES)
-    scores = arguments.rows("scores", scores, None, len(boxes), MAX_BOXES)
-    iou_threshold = arguments.number("iou_threshold", iou_threshold, 0, 1)
-    classes: IntArray | None = None
-    if class_ids is not None:
-        if not isinstance(class_ids, np.ndarray) or class_ids.dtype.kind not in "iu":
-            raise InvalidInputError(
-                f"class_ids must be an integer array, not {arguments.kind(class_ids)}."
-            )
-        if class_ids.shape != scores.shape:
-            raise InvalidInputError(
-                f"class_ids must have shape {list(scores.shape)}, not {list(class_ids.shape)}."
-            )
-        classes = np.ascontiguousarray(class_ids, np.int64)
-    lowest = float("-inf")
-    if score_threshold is not None:
-        lowest = arguments.number("score_threshold", score_threshold)
-    if max_detections is not None:
-        max_detections = arguments.integer("max_detections", max_detections, 0, MAX_DETECTIONS)
-    else:
-        max_detections = MAX_DETECTIONS
-    return _native.nms(boxes, scores, classes, iou_threshold, lowest, max_detections)
 
 
 def postprocess(
@@ -210,7 +88,7 @@ def postprocess(
         raise InvalidInputError(f"spec must be a ModelSpec, not {arguments.kind(spec)}.")
     grids, sizes = _levels(spec.anchors, spec.input.height, spec.input.width)
     per_location = spec.anchors.per_location
-    locations = sum(rows * columns for rows, columns, _ in grids)
+    locations = sum(place.rows * place.columns for place in grids)
     if locations * per_location * spec.num_classes > MAX_BOXES:
         raise InvalidInputError(f"spec must have at most {MAX_BOXES} candidates.")
     class_arrays, class_scales = _heads(
@@ -238,15 +116,13 @@ def postprocess(
 
 
 @lru_cache(maxsize=64)
-def _levels(
-    anchors: AnchorSpec, height: int, width: int
-) -> tuple[list[tuple[int, int, float]], list[FloatArray]]:
-    """(rows, columns, stride) and anchor sizes [A, 2] of each level."""
-    grids, sizes = [], []
-    for level in anchors.levels:
-        stride = 2**level
-        grids.append((-(-height // stride), -(-width // stride), float(stride)))
-        sizes.append(base_anchors(anchors, level))
+def _levels(anchors: AnchorSpec, height: int, width: int) -> tuple[list[Grid], list[FloatArray]]:
+    """The grid and the anchor sizes [A, 2] of each level."""
+    grids = [grid(anchors, level, height, width) for level in anchors.levels]
+    sizes = [
+        base_anchors(anchors, level, place.stride_y, place.stride_x)
+        for level, place in zip(anchors.levels, grids, strict=True)
+    ]
     return grids, sizes
 
 
@@ -254,7 +130,7 @@ def _heads(
     head: str,
     maps: Sequence[npt.NDArray[Any]],
     quantization: Sequence[tuple[float, int]] | None,
-    grids: list[tuple[int, int, float]],
+    grids: list[Grid],
     channels: int,
 ) -> tuple[list[npt.NDArray[Any]], list[tuple[float, int]]]:
     """Maps in packed form, and scale and zero point of each (1 and 0 for float32)."""
@@ -268,8 +144,8 @@ def _heads(
         raise InvalidInputError(f"{given} must hold {len(grids)} (scale, zero point) pairs.")
     arrays: list[npt.NDArray[Any]] = []
     scales: list[tuple[float, int]] = []
-    for i, (array, (rows, columns, _)) in enumerate(zip(maps, grids, strict=True)):
-        shape = (rows, columns, channels)
+    for i, (array, place) in enumerate(zip(maps, grids, strict=True)):
+        shape = (place.rows, place.columns, channels)
         if not isinstance(array, np.ndarray) or (
             array.dtype != _FLOAT32 and array.dtype not in arguments.INTEGER_RANGES
         ):
