@@ -8,22 +8,28 @@ IN_VENV = PATH="$$(cd "$(BIN)" && pwd):$$PATH";
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ROOMS := converters quantization benchmarks
 ORACLES := build/oracles
+NATIVE_BENCH := build/bench-native
 MODEL := digits-m0
+
+# GCC 12's thread sanitizer doesn't know the address layouts of newer kernels.
+FIXED_ADDRESSES = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 
 # Each stamp records an install; it is renewed when what decides that install has changed.
 CREATED := $(VENV)/.created
 RUNTIME := $(VENV)/.runtime
 DEVELOPMENT := $(VENV)/.development
+PEERS := $(VENV)/.peers
 BUILD_FILES := pyproject.toml setup.py CMakeLists.txt \
 	$(shell find native -type f \( -name '*.cc' -o -name '*.h' -o -name CMakeLists.txt \) \
-	! -path '*/tests/*')
+	! -path '*/tests/*' ! -path '*/bench/*' ! -path '*/fuzz/*')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench model oracles clean check-demo check-test tree
+.PHONY: help demo test check-native lint bench bench-native model oracles clean check-demo \
+	check-test check-tools tree
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.* ## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.* ## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 21
 
 demo: $(RUNTIME) ## install into .venv, build, and run the bundled detector on the bundled picture
 	$(BIN)/edgedet demo
@@ -33,6 +39,15 @@ test: check-test lint ## everything: lint, the C++ tests, the Python tests
 	$(IN_VENV) cmake --build --preset release
 	$(IN_VENV) ctest --preset release
 	$(BIN)/python -m pytest
+
+check-native: check-tools $(DEVELOPMENT) ## the C++ tests under sanitizers and under qemu, and a minute of fuzzing
+	$(IN_VENV) set -e; for preset in asan tsan aarch64 fuzz; do \
+	  CMAKE_GENERATOR=Ninja cmake --preset $$preset >/dev/null; cmake --build --preset $$preset; \
+	done
+	$(IN_VENV) ctest --preset asan
+	$(IN_VENV) $(FIXED_ADDRESSES) ctest --preset tsan
+	$(IN_VENV) ctest --preset aarch64
+	$(IN_VENV) ctest --preset fuzz --parallel 3
 
 lint: $(DEVELOPMENT) tree ## formats, static checks, types, and which room imports which
 	$(BIN)/ruff check .
@@ -45,6 +60,17 @@ lint: $(DEVELOPMENT) tree ## formats, static checks, types, and which room impor
 bench: $(RUNTIME) ## latency of the bundled detector, step by step and beside its bare engine
 	$(BIN)/edgedet benchmark edgedet/assets/digits-m0-int8.tflite
 	$(BIN)/python -m edgedet.benchmarks.detect_overhead
+
+bench-native: $(PEERS) ## the kernels beside OpenCV, OpenVINO, LiteRT and NumPy (docs/native.md)
+	$(IN_VENV) cmake -S . -B $(NATIVE_BENCH) -G Ninja -DCMAKE_BUILD_TYPE=Release \
+	  -DEDGEDET_BUILD_BENCHMARKS=ON
+	$(IN_VENV) cmake --build $(NATIVE_BENCH)
+	$(IN_VENV) if command -v aarch64-linux-gnu-g++ >/dev/null; then \
+	  cmake --preset aarch64 -B $(NATIVE_BENCH)/aarch64 -G Ninja \
+	    -DEDGEDET_BUILD_TESTS=OFF -DEDGEDET_BUILD_BENCHMARKS=ON && \
+	  cmake --build $(NATIVE_BENCH)/aarch64; \
+	fi
+	$(BIN)/python -m edgedet.benchmarks.native_runtime --build $(NATIVE_BENCH)
 
 model: $(DEVELOPMENT) ## train, convert and measure the bundled model again: 2 hours (docs/models.md)
 	$(BIN)/edgedet synth datasets/digits --images 8000
@@ -74,7 +100,7 @@ oracles: $(DEVELOPMENT) ## compare the networks with other projects' own: 9 GB o
 
 clean: ## remove everything built; .venv keeps what was downloaded
 	rm -rf build dist edgedet.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	rm -f edgedet/_native.*.so $(RUNTIME) $(DEVELOPMENT)
+	rm -f edgedet/_native.*.so $(RUNTIME) $(DEVELOPMENT) $(PEERS)
 	find edgedet tests $(ROOMS) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # mypy and import-linter look for edgedet.converters inside edgedet/: here they find it there.
@@ -100,6 +126,12 @@ $(DEVELOPMENT): $(CREATED) $(BUILD_FILES)
 	$(PIP) --editable '.[dev,train,convert,eval]'
 	@touch $(RUNTIME) $@
 
+$(PEERS): $(CREATED) $(BUILD_FILES)
+	@$(MAKE) --no-print-directory check-demo
+	@echo "Installing edgedet and what its kernels are compared with into $(VENV) ..."
+	$(PIP) --editable '.[bench]'
+	@touch $(RUNTIME) $@
+
 # One sentence for each missing thing, all of them before anything is installed.
 check-demo:
 	@missing=0; \
@@ -121,3 +153,16 @@ check-demo:
 check-test: check-demo
 	@echo '#include <gtest/gtest.h>' | $(CXX) -std=c++17 -x c++ -fsyntax-only - 2>/dev/null || \
 	{ echo "GoogleTest is missing: install the Debian package libgtest-dev." >&2; exit 1; }
+
+check-tools: check-test
+	@missing=0; \
+	need() { \
+	  test "$$1" = 0 || { echo "$$2 is missing: install the Debian package $$3." >&2; missing=1; }; \
+	}; \
+	command -v aarch64-linux-gnu-g++ >/dev/null; \
+	need $$? "A compiler for aarch64 (aarch64-linux-gnu-g++)" g++-aarch64-linux-gnu; \
+	command -v qemu-aarch64 >/dev/null; need $$? qemu-aarch64 qemu-user; \
+	command -v clang++ >/dev/null; need $$? clang++ clang; \
+	test -n "$(wildcard /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a)"; \
+	need $$? libFuzzer libclang-rt-dev; \
+	exit $$missing

@@ -37,6 +37,8 @@ _PACKAGES = (
     "keras",
     "tensorflow-cpu",
     "tensorflow",
+    "openvino",
+    "opencv-python-headless",
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +13,21 @@ from edgedet import _native, arguments
 from edgedet.anchors import Grid, base_anchors, grid
 from edgedet.errors import InvalidInputError
 from edgedet.ops.letterboxing import MAX_IMAGE_SIDE
-from edgedet.ops.suppression import MAX_BOXES, MAX_DETECTIONS
+from edgedet.ops.suppression import MAX_BOXES, MAX_DETECTIONS, SIGMAS
 from edgedet.spec import AnchorSpec, ModelSpec
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
 _FLOAT32 = np.dtype(np.float32)
+
+Suppression = Literal["hard", "soft-gaussian", "soft-linear", "none"]
+
+_SUPPRESSIONS = ("hard", "soft-gaussian", "soft-linear", "none")
+
+# Candidates that the native code takes at a time; 0 leaves the choice to it. Results don't depend
+# on it: tests set it to a few, so that small maps need many chunks.
+_CHUNK = 0
 
 
 def decode(codes: FloatArray, anchors: FloatArray) -> FloatArray:
@@ -48,6 +56,9 @@ def postprocess(
     conf: float = 0.25,
     iou: float = 0.5,
     max_det: int = 100,
+    nms: Suppression = "hard",
+    agnostic: bool = False,
+    sigma: float = 0.5,
     class_quantization: Sequence[tuple[float, int]] | None = None,
     box_quantization: Sequence[tuple[float, int]] | None = None,
     ratio: float = 1.0,
@@ -57,9 +68,14 @@ def postprocess(
 
     Every (anchor, class) pair whose score, `sigmoid(logit)` in float32, is `conf` or more is a
     candidate (RetinaNet, Lin et al. 2017, section 4). The comparison is made in the tensors' own
-    domain, so that only candidates are dequantized and decoded. NaN logits and boxes that are not
-    finite are dropped. Per-class NMS runs in pixels of the input tensor; then boxes are divided by
+    domain, so that only candidates are dequantized and decoded; the best of them first, some
+    thousands at a time, until `max_det` detections are found. NaN logits and boxes that are not
+    finite are dropped. Suppression runs in pixels of the input tensor; then boxes are divided by
     `ratio`, clipped to the image, and dropped when empty.
+
+    Suppression is NMS ("hard"; an IoU above `iou` suppresses), soft-NMS as in `soft_nms`
+    ("soft-gaussian" with `sigma`; "soft-linear", where an IoU above `iou` lowers scores; both drop
+    scores that fall below `conf`), or none.
 
     Exponentials are rounded from float64 to float32; scores and boxes of other machines differ by
     no more than one float32 step.
@@ -70,8 +86,11 @@ def postprocess(
         box_maps: codes `ty, tx, th, tw` per level: [1, rows, columns, A * 4] or without the 1.
         spec: the model's spec, which gives anchors, classes and input size.
         conf: 0 to 1; lowest score.
-        iou: 0 to 1; an IoU above it suppresses.
+        iou: 0 to 1; an IoU above it suppresses, or lowers scores ("soft-linear").
         max_det: how many detections to return at most.
+        nms: "hard", "soft-gaussian", "soft-linear" or "none".
+        agnostic: whether candidates of different classes suppress each other too.
+        sigma: width of "soft-gaussian", above 0; the smaller, the harder.
         class_quantization: (scale, zero point) per level, for integer class maps.
         box_quantization: (scale, zero point) per level, for integer box maps.
         ratio: tensor pixels per image pixel, from `letterbox`.
@@ -84,6 +103,9 @@ def postprocess(
     Raises:
         InvalidInputError: an argument has the wrong type, shape or range.
     """
+    arguments.choice("nms", nms, _SUPPRESSIONS)
+    if not isinstance(agnostic, (bool, np.bool_)):
+        raise InvalidInputError(f"agnostic must be True or False, not {arguments.kind(agnostic)}.")
     if not isinstance(spec, ModelSpec):
         raise InvalidInputError(f"spec must be a ModelSpec, not {arguments.kind(spec)}.")
     grids, sizes = _levels(spec.anchors, spec.input.height, spec.input.width)
@@ -112,6 +134,10 @@ def postprocess(
         arguments.number("ratio", ratio, 1e-9, 1e9),
         height,
         width,
+        nms,
+        bool(agnostic),
+        arguments.number("sigma", sigma, *SIGMAS),
+        _CHUNK,
     )
 
 
@@ -157,7 +183,7 @@ def _heads(
             raise InvalidInputError(
                 f"{name}[{i}] must have shape {[1, *shape]}, not {list(array.shape)}."
             )
-        arrays.append(np.ascontiguousarray(array))
+        arrays.append(arguments.packed(array))
         if array.dtype == _FLOAT32:
             scales.append((1.0, 0))
             continue
@@ -165,7 +191,9 @@ def _heads(
             raise InvalidInputError(f"{given} must be given for integer {name}.")
         pair = quantization[i]
         if not isinstance(pair, (list, tuple)) or len(pair) != 2:
-            raise InvalidInputError(f"{given}[{i}] must be (scale, zero point), not {pair!r}.")
+            raise InvalidInputError(
+                f"{given}[{i}] must be (scale, zero point), not {arguments.shown(pair)}."
+            )
         scales.append(
             (
                 arguments.scale(f"{given}[{i}]", pair[0]),

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from edgedet import boxes as box_coding
 from edgedet.anchors import all_anchors
-from edgedet.reference.suppression import nms
+from edgedet.reference import suppression
 from edgedet.spec import ModelSpec
 
 FloatArray = npt.NDArray[np.float32]
@@ -30,6 +30,9 @@ def postprocess(
     conf: float = 0.25,
     iou: float = 0.5,
     max_det: int = 100,
+    nms: str = "hard",
+    agnostic: bool = False,
+    sigma: float = 0.5,
     class_quantization: Sequence[tuple[float, int]] | None = None,
     box_quantization: Sequence[tuple[float, int]] | None = None,
     ratio: float = 1.0,
@@ -43,7 +46,23 @@ def postprocess(
         boxes = decode(codes, all_anchors(spec))
         anchor, class_ids = np.nonzero(scores >= np.float32(conf))
         scores, boxes = scores[anchor, class_ids], boxes[anchor]
-        kept = nms(boxes, scores, iou, class_ids=class_ids)
+        groups = np.zeros_like(class_ids) if agnostic else class_ids
+        if nms == "hard":
+            kept = suppression.nms(boxes, scores, iou, class_ids=groups)
+        elif nms == "none":
+            # Nobody shares a class: nobody is suppressed.
+            kept = suppression.nms(boxes, scores, iou, class_ids=np.arange(len(scores)))
+        else:
+            kept, rescored = suppression.soft_nms(
+                boxes,
+                scores,
+                method=nms.removeprefix("soft-"),
+                sigma=sigma,
+                iou_threshold=iou,
+                score_threshold=conf,
+                class_ids=groups,
+            )
+            scores[kept] = rescored
         scores, boxes, class_ids = scores[kept], boxes[kept], class_ids[kept]
         boxes = boxes / np.float32(ratio)
     if image_size is not None:

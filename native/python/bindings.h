@@ -12,6 +12,7 @@
 namespace edgedet::python {
 
 void BindBoxes(pybind11::module_& module);
+void BindFusion(pybind11::module_& module);
 void BindLetterbox(pybind11::module_& module);
 void BindPostprocess(pybind11::module_& module);
 

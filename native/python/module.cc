@@ -45,6 +45,7 @@ PYBIND11_MODULE(_native, module) {
   module.def("isa", &edgedet::ActiveIsa);
   module.def("isas", &edgedet::python::Isas);
   edgedet::python::BindBoxes(module);
+  edgedet::python::BindFusion(module);
   edgedet::python::BindLetterbox(module);
   edgedet::python::BindPostprocess(module);
 }

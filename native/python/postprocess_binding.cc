@@ -29,11 +29,20 @@ HeadMap MapOf(const py::array& array, const Quantization& quantization, const Gr
   return {array.data(), type, quantization.first, quantization.second};
 }
 
+Suppression SuppressionOf(const std::string& nms) {
+  if (nms == "hard") return Suppression::kHard;
+  if (nms == "soft-gaussian") return Suppression::kSoftGaussian;
+  if (nms == "soft-linear") return Suppression::kSoftLinear;
+  if (nms == "none") return Suppression::kNone;
+  throw py::value_error("nms must be hard, soft-gaussian, soft-linear or none");
+}
+
 py::tuple Detect(const std::vector<py::array>& class_maps, const std::vector<py::array>& box_maps,
                  const std::vector<Quantization>& class_quantization,
                  const std::vector<Quantization>& box_quantization, const std::vector<Grid>& grids,
                  const std::vector<Sizes>& anchor_sizes, int32_t num_classes, float conf, float iou,
-                 int64_t max_det, float ratio, float image_height, float image_width) {
+                 int64_t max_det, float ratio, float image_height, float image_width,
+                 const std::string& nms, bool agnostic, float sigma, int64_t chunk) {
   const size_t count = class_maps.size();
   if (box_maps.size() != count || class_quantization.size() != count ||
       box_quantization.size() != count || grids.size() != count || anchor_sizes.size() != count ||
@@ -50,6 +59,10 @@ py::tuple Detect(const std::vector<py::array>& class_maps, const std::vector<py:
   options.ratio = ratio;
   options.image_height = image_height;
   options.image_width = image_width;
+  options.suppression = SuppressionOf(nms);
+  options.class_agnostic = agnostic;
+  options.sigma = sigma;
+  options.chunk = chunk;
 
   std::vector<Level> levels(count);
   for (size_t i = 0; i < count; ++i) {
@@ -99,7 +112,8 @@ void BindPostprocess(py::module_& module) {
   module.def("postprocess", &Detect, py::arg("class_maps"), py::arg("box_maps"),
              py::arg("class_quantization"), py::arg("box_quantization"), py::arg("grids"),
              py::arg("anchor_sizes"), py::arg("num_classes"), py::arg("conf"), py::arg("iou"),
-             py::arg("max_det"), py::arg("ratio"), py::arg("image_height"), py::arg("image_width"));
+             py::arg("max_det"), py::arg("ratio"), py::arg("image_height"), py::arg("image_width"),
+             py::arg("nms"), py::arg("agnostic"), py::arg("sigma"), py::arg("chunk"));
 }
 
 }  // namespace edgedet::python

@@ -6,14 +6,16 @@
 #include "edgedet/isa.h"
 
 // Each instruction set's units define these tables in a namespace of their own.
-#define EDGEDET_DECLARE_KERNELS(isa)                                                          \
-  namespace edgedet::isa {                                                                    \
-  extern const kernels::LetterboxKernels kLetterbox;                                          \
-  extern const kernels::OverlapKernels kOverlap;                                              \
-  extern const kernels::ScanKernels kScan;                                                    \
-  }                                                                                           \
-  namespace edgedet {                                                                         \
-  constexpr kernels::Kernels k_##isa = {#isa, &isa::kLetterbox, &isa::kOverlap, &isa::kScan}; \
+#define EDGEDET_DECLARE_KERNELS(isa)                                                           \
+  namespace edgedet::isa {                                                                     \
+  extern const kernels::FusionKernels kFusion;                                                 \
+  extern const kernels::LetterboxKernels kLetterbox;                                           \
+  extern const kernels::OverlapKernels kOverlap;                                               \
+  extern const kernels::ScanKernels kScan;                                                     \
+  }                                                                                            \
+  namespace edgedet {                                                                          \
+  constexpr kernels::Kernels k_##isa = {#isa, &isa::kFusion, &isa::kLetterbox, &isa::kOverlap, \
+                                        &isa::kScan};                                          \
   }
 
 EDGEDET_DECLARE_KERNELS(scalar)

@@ -16,13 +16,25 @@ namespace edgedet {
 // few can stop early; the lists partition them by class without moving any coordinate.
 class KeptBoxes {
  public:
-  explicit KeptBoxes(float iou_threshold)
-      : kernel_(*ActiveKernels().overlap), iou_threshold_(iou_threshold) {}
+  // How far along its class's list a box has been compared; the beginning at first.
+  struct Place {
+    uint32_t block = kernels::kNoBlock;
+    uint32_t in_block = 0;
+  };
 
-  enum class Verdict { kKept, kSuppressed, kOutOfMemory };
+  KeptBoxes() : kernels_(*ActiveKernels().overlap) {}
 
-  // Keeps the box unless its IoU with a kept one of its class is greater than the threshold.
-  Verdict Offer(const Box& box, uint32_t class_index);
+  // Whether the IoU of the box with a kept one of its class is greater than the threshold.
+  bool OverlapsAny(const Box& box, uint32_t class_index, float threshold) const;
+
+  // Goes on from `place` to kept boxes of the class whose IoU with this one is greater than the
+  // threshold. Writes some of those IoUs in the order of keeping and returns how many: 0 when there
+  // are no more.
+  int NextOverlaps(const Box& box, uint32_t class_index, float threshold, Place* place,
+                   float overlaps[kernels::kBlockBoxes]) const;
+
+  // Adds the box to its class's list. False when out of memory.
+  [[nodiscard]] bool Keep(const Box& box, uint32_t class_index);
 
  private:
   struct List {
@@ -31,8 +43,7 @@ class KeptBoxes {
     uint32_t in_last = kernels::kBlockBoxes;
   };
 
-  const kernels::OverlapKernels& kernel_;
-  float iou_threshold_;
+  const kernels::OverlapKernels& kernels_;
   Buffer<List> lists_;
   Buffer<kernels::BoxBlock> blocks_;
 };

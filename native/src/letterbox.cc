@@ -7,20 +7,17 @@
 #include "dispatch.h"
 #include "edgedet/buffer.h"
 #include "kernels/letterbox_kernels.h"
+#include "letterbox_rows.h"
 
 namespace edgedet {
 namespace {
 
-using kernels::ColumnTap;
+using kernels::ColumnTaps;
+using kernels::kColumnBlock;
+using kernels::Normalization;
 
-// Source columns per resized column beyond which gathering costs less than blending whole rows.
-constexpr int64_t kGatherRatio = 6;
-
-struct Tap {
-  int64_t low;
-  int64_t high;
-  float weight;
-};
+// Floats before and after a blended row. A tap at the edge has weight 0 and no neighbour there.
+constexpr size_t kMargin = 8;
 
 Tap TapAt(int64_t index, double ratio, int64_t side) {
   const double position = (static_cast<double>(index) + 0.5) / ratio - 0.5;
@@ -43,131 +40,124 @@ Range RangeOf(ElementType type) {
   return type == ElementType::kInt8 ? Range{-128, 127} : Range{0, 255};
 }
 
-bool Valid(const ImageView& image, const LetterboxOptions& options) {
-  const auto within = [](int64_t value, int64_t limit) { return value >= 1 && value <= limit; };
-  if (image.data == nullptr || !within(image.height, kMaxImageSide) ||
-      !within(image.width, kMaxImageSide) || !within(options.height, kMaxTensorSide) ||
-      !within(options.width, kMaxTensorSide) || options.type == ElementType::kInt16) {
+bool Within(int64_t value, int64_t low, int64_t high) { return value >= low && value <= high; }
+
+bool Valid(const ImageView& image) {
+  if (!Within(image.height, 1, kMaxImageSide) || !Within(image.width, 1, kMaxImageSide)) {
     return false;
   }
+  int planes = 0;
+  switch (image.format) {
+    case ColorFormat::kGray:
+      planes = 1;
+      break;
+    case ColorFormat::kRgb:
+    case ColorFormat::kYuv420:
+    case ColorFormat::kYuv420Limited:
+      planes = 3;
+      break;
+  }
+  for (int i = 0; i < planes; ++i) {
+    const Plane& plane = image.planes[i];
+    if (plane.data == nullptr || !Within(plane.row_stride, -kMaxStride, kMaxStride) ||
+        !Within(plane.column_stride, -kMaxStride, kMaxStride)) {
+      return false;
+    }
+  }
+  return planes > 0;
+}
+
+bool Valid(const LetterboxOptions& options) {
+  if (!Within(options.height, 1, kMaxTensorSide) || !Within(options.width, 1, kMaxTensorSide) ||
+      !Within(options.rotation, 0, 270) || options.rotation % 90 != 0) {
+    return false;
+  }
+  switch (options.type) {
+    case ElementType::kFloat32:
+      return true;
+    case ElementType::kInt8:
+    case ElementType::kUint8: {
+      const Range range = RangeOf(options.type);
+      return options.scale > 0.0 && std::isfinite(options.scale) &&
+             Within(options.zero_point, range.low, range.high);
+    }
+    case ElementType::kInt16:
+      break;
+  }
+  return false;
+}
+
+// False unless every mean and gain is finite and every divisor positive.
+bool Fill(const LetterboxOptions& options, Normalization* normalization) {
+  const bool quantized = options.type != ElementType::kFloat32;
+  *normalization = {};
   for (int channel = 0; channel < 3; ++channel) {
     if (!std::isfinite(options.mean[channel]) || !(options.std[channel] > 0.0f)) return false;
+    const double divisor =
+        static_cast<double>(options.std[channel]) * (quantized ? options.scale : 1.0);
+    normalization->mean[channel] = options.mean[channel];
+    normalization->gain[channel] = static_cast<float>(1.0 / divisor);
+    if (!std::isfinite(normalization->gain[channel])) return false;
   }
-  if (options.type == ElementType::kFloat32) return true;
-  const Range range = RangeOf(options.type);
-  return options.scale > 0.0 && std::isfinite(options.scale) && options.zero_point >= range.low &&
-         options.zero_point <= range.high;
-}
-
-// Copies the two columns of every tap next to each other: the way in for pixels that are not
-// packed RGB, and for rows so wide that most of their columns go unused.
-void GatherColumns(const uint8_t* row, const ImageView& image, const Buffer<Tap>& taps,
-                   uint8_t* packed) {
-  // Locals, because bytes may alias anything and would have the fields read again at each store.
-  const ptrdiff_t column = image.column_stride;
-  const ptrdiff_t channel = image.channel_stride;
-  const Tap* tap = taps.data();
-  const Tap* const end = tap + taps.size();
-  for (; tap != end; ++tap, packed += 6) {
-    const uint8_t* left = row + tap->low * column;
-    const uint8_t* right = row + tap->high * column;
-    packed[0] = left[0];
-    packed[1] = left[channel];
-    packed[2] = left[2 * channel];
-    packed[3] = right[0];
-    packed[4] = right[channel];
-    packed[5] = right[2 * channel];
+  if (quantized) {
+    const Range range = RangeOf(options.type);
+    normalization->low = static_cast<float>(range.low - options.zero_point);
+    normalization->high = static_cast<float>(range.high - options.zero_point);
+    normalization->zero_point = options.zero_point;
   }
-}
-
-// One element per position of an output row, so that the kernels need not know of channels.
-struct RowConstants {
-  Buffer<float> mean;
-  Buffer<float> gain;
-
-  bool Fill(const LetterboxOptions& options, size_t columns) {
-    if (!mean.resize(3 * columns) || !gain.resize(3 * columns)) return false;
-    const bool quantized = options.type != ElementType::kFloat32;
-    for (size_t channel = 0; channel < 3; ++channel) {
-      const double divisor =
-          static_cast<double>(options.std[channel]) * (quantized ? options.scale : 1.0);
-      const float factor = static_cast<float>(1.0 / divisor);
-      if (!std::isfinite(factor)) return false;
-      for (size_t x = 0; x < columns; ++x) {
-        mean[3 * x + channel] = options.mean[channel];
-        gain[3 * x + channel] = factor;
-      }
-    }
-    return true;
-  }
-};
-
-void StoreRow(const float* values, const RowConstants& constants, const LetterboxOptions&,
-              size_t count, float* row) {
-  ActiveKernels().letterbox->normalize(values, constants.mean.data(), constants.gain.data(), count,
-                                       row);
+  return true;
 }
 
 template <typename T>
-void StoreRow(const float* values, const RowConstants& constants, const LetterboxOptions& options,
-              size_t count, T* row) {
-  const Range range = RangeOf(options.type);
-  const kernels::LetterboxKernels& kernel = *ActiveKernels().letterbox;
-  const auto low = static_cast<float>(range.low - options.zero_point);
-  const auto high = static_cast<float>(range.high - options.zero_point);
-  const float *mean = constants.mean.data(), *gain = constants.gain.data();
-  if constexpr (std::is_same_v<T, int8_t>) {
-    kernel.quantize_i8(values, mean, gain, low, high, options.zero_point, count, row);
+auto FinishOf(const kernels::LetterboxKernels& kernels, kernels::PixelOrder order) {
+  if constexpr (std::is_same_v<T, float>) {
+    return kernels.finish_f32[order];
+  } else if constexpr (std::is_same_v<T, int8_t>) {
+    return kernels.finish_i8[order];
   } else {
-    kernel.quantize_u8(values, mean, gain, low, high, options.zero_point, count, row);
+    return kernels.finish_u8[order];
   }
 }
 
 template <typename T>
-Status Run(const ImageView& image, const LetterboxOptions& options, T padding, T* tensor,
-           double ratio) {
-  const auto rows = ResizedSide(image.height, ratio, options.height);
-  const auto columns = static_cast<size_t>(ResizedSide(image.width, ratio, options.width));
-  const bool packed = image.column_stride == 3 && image.channel_stride == 1 &&
-                      image.width <= kGatherRatio * static_cast<int64_t>(columns);
-  const size_t row_elements = 3 * (packed ? static_cast<size_t>(image.width) : 2 * columns);
+Status Run(const ImageView& image, const Orientation& upright, const LetterboxOptions& options,
+           const Normalization& normalization, double ratio, T padding, T* tensor) {
+  const int64_t rows = ResizedSide(upright.height, ratio, options.height);
+  const auto columns = static_cast<size_t>(ResizedSide(upright.width, ratio, options.width));
+  const size_t room = (columns + kColumnBlock - 1) / kColumnBlock * kColumnBlock;
 
   Buffer<Tap> taps;
-  Buffer<ColumnTap> column_taps;
-  Buffer<uint8_t> gathered;
-  Buffer<float> blended_rows;
+  Buffer<int32_t> left;
+  Buffer<float> weights;
   Buffer<float> blended;
-  RowConstants constants;
-  if (!taps.resize(columns) || !column_taps.resize(columns) ||
-      !gathered.resize(packed ? 0 : 2 * row_elements) || !blended_rows.resize(row_elements + 1) ||
-      !blended.resize(3 * columns + 1) || !constants.Fill(options, columns)) {
+  LetterboxRows source;
+  if (!taps.resize(columns) || !left.resize(room) || !weights.resize(4 * room)) {
     return Status::kOutOfMemory;
   }
   for (size_t x = 0; x < columns; ++x) {
-    taps[x] = TapAt(static_cast<int64_t>(x), ratio, image.width);
-    const auto at = static_cast<int32_t>(x);
-    column_taps[x] = packed ? ColumnTap{static_cast<int32_t>(3 * taps[x].low),
-                                        static_cast<int32_t>(3 * taps[x].high), taps[x].weight}
-                            : ColumnTap{6 * at, 6 * at + 3, taps[x].weight};
+    taps[x] = TapAt(static_cast<int64_t>(x), ratio, upright.width);
   }
-  blended_rows[row_elements] = 0.0f;
+  if (!source.Init(image, upright, taps) || !blended.resize(source.size() + 2 * kMargin)) {
+    return Status::kOutOfMemory;
+  }
+  for (size_t x = 0; x < room; ++x) {
+    left[x] = x < columns ? static_cast<int32_t>(source.LowOffset(x, taps[x])) : 0;
+    std::fill_n(weights.data() + 4 * x, 4, x < columns ? taps[x].weight : 0.0f);
+  }
+  std::fill(blended.begin(), blended.end(), 0.0f);
 
-  const kernels::LetterboxKernels& kernel = *ActiveKernels().letterbox;
+  const kernels::LetterboxKernels& kernels = *ActiveKernels().letterbox;
+  const auto finish = FinishOf<T>(kernels, source.order());
+  const ColumnTaps column_taps = {left.data(), weights.data(), source.high_step(), columns};
+  float* const blended_row = blended.data() + kMargin;
   const auto width = static_cast<size_t>(options.width);
   for (int64_t y = 0; y < rows; ++y) {
-    const Tap tap = TapAt(y, ratio, image.height);
-    const uint8_t* top = image.data + tap.low * image.row_stride;
-    const uint8_t* bottom = image.data + tap.high * image.row_stride;
-    if (!packed) {
-      GatherColumns(top, image, taps, gathered.data());
-      GatherColumns(bottom, image, taps, gathered.data() + row_elements);
-      top = gathered.data();
-      bottom = gathered.data() + row_elements;
-    }
-    kernel.blend_rows(top, bottom, tap.weight, row_elements, blended_rows.data());
-    kernel.blend_columns(blended_rows.data(), column_taps.data(), columns, blended.data());
+    const Tap tap = TapAt(y, ratio, upright.height);
+    const uint8_t* top = source.Row(tap.low);
+    const uint8_t* bottom = source.Row(tap.high);
+    kernels.blend_rows(top, bottom, tap.weight, source.size(), blended_row);
     T* row = tensor + static_cast<size_t>(y) * width * 3;
-    StoreRow(blended.data(), constants, options, 3 * columns, row);
+    finish(blended_row, column_taps, normalization, row);
     std::fill(row + 3 * columns, row + 3 * width, padding);
   }
   std::fill(tensor + static_cast<size_t>(rows) * width * 3,
@@ -179,20 +169,23 @@ Status Run(const ImageView& image, const LetterboxOptions& options, T padding, T
 
 Status Letterbox(const ImageView& image, const LetterboxOptions& options, void* tensor,
                  double* ratio) {
-  if (tensor == nullptr || ratio == nullptr || !Valid(image, options)) {
+  Normalization normalization;
+  if (tensor == nullptr || ratio == nullptr || !Valid(image) || !Valid(options) ||
+      !Fill(options, &normalization)) {
     return Status::kInvalidArgument;
   }
-  *ratio = std::min(static_cast<double>(options.height) / static_cast<double>(image.height),
-                    static_cast<double>(options.width) / static_cast<double>(image.width));
+  const Orientation upright = OrientationOf(image, options.rotation, options.mirror);
+  *ratio = std::min(static_cast<double>(options.height) / static_cast<double>(upright.height),
+                    static_cast<double>(options.width) / static_cast<double>(upright.width));
   switch (options.type) {
     case ElementType::kFloat32:
-      return Run(image, options, 0.0f, static_cast<float*>(tensor), *ratio);
+      return Run(image, upright, options, normalization, *ratio, 0.0f, static_cast<float*>(tensor));
     case ElementType::kInt8:
-      return Run(image, options, static_cast<int8_t>(options.zero_point),
-                 static_cast<int8_t*>(tensor), *ratio);
+      return Run(image, upright, options, normalization, *ratio,
+                 static_cast<int8_t>(options.zero_point), static_cast<int8_t*>(tensor));
     case ElementType::kUint8:
-      return Run(image, options, static_cast<uint8_t>(options.zero_point),
-                 static_cast<uint8_t*>(tensor), *ratio);
+      return Run(image, upright, options, normalization, *ratio,
+                 static_cast<uint8_t>(options.zero_point), static_cast<uint8_t*>(tensor));
     case ElementType::kInt16:
       break;
   }

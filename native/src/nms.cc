@@ -2,11 +2,21 @@
 
 #include <cmath>
 
-#include "class_index.h"
-#include "kept_boxes.h"
-#include "score_order.h"
+#include "box_candidates.h"
+#include "suppression.h"
 
 namespace edgedet {
+namespace {
+
+struct Indices {
+  bool full() const { return static_cast<int64_t>(kept->size()) >= limit; }
+  bool Add(uint32_t index, float, const Box&) { return kept->push_back(index); }
+
+  Buffer<int64_t>* kept;
+  int64_t limit;
+};
+
+}  // namespace
 
 Status Nms(const Box* boxes, const float* scores, const int64_t* class_ids, int64_t count,
            const NmsOptions& options, Buffer<int64_t>* kept) {
@@ -17,30 +27,11 @@ Status Nms(const Box* boxes, const float* scores, const int64_t* class_ids, int6
     return Status::kInvalidArgument;
   }
   kept->clear();
-  Buffer<uint64_t> keys;
-  for (int64_t i = 0; i < count; ++i) {
-    if (std::isfinite(scores[i]) && scores[i] >= options.score_threshold && IsFinite(boxes[i])) {
-      if (!keys.push_back(ScoreKey(scores[i], static_cast<uint32_t>(i)))) {
-        return Status::kOutOfMemory;
-      }
-    }
-  }
-  ClassIndex classes;
-  if (class_ids != nullptr && !classes.Init(keys.size())) return Status::kOutOfMemory;
-  if (!SortByScore(&keys)) return Status::kOutOfMemory;
-
-  KeptBoxes kept_boxes(options.iou_threshold);
-  for (const uint64_t key : keys) {
-    if (static_cast<int64_t>(kept->size()) >= options.max_detections) break;
-    const uint32_t index = KeyIndex(key);
-    const uint32_t class_index = class_ids == nullptr ? 0 : classes.IndexOf(class_ids[index]);
-    const KeptBoxes::Verdict verdict = kept_boxes.Offer(boxes[index], class_index);
-    if (verdict == KeptBoxes::Verdict::kOutOfMemory ||
-        (verdict == KeptBoxes::Verdict::kKept && !kept->push_back(index))) {
-      return Status::kOutOfMemory;
-    }
-  }
-  return Status::kOk;
+  BoxCandidates candidates(boxes, class_ids);
+  const Status status = candidates.Init(scores, count, options.score_threshold);
+  if (status != Status::kOk) return status;
+  Indices selection = {kept, options.max_detections};
+  return SuppressHard(options.iou_threshold, &candidates, &selection);
 }
 
 }  // namespace edgedet

@@ -1,171 +1,62 @@
 #include "edgedet/postprocess.h"
 
 #include <cmath>
-#include <limits>
-#include <type_traits>
 
+#include "candidate_keys.h"
+#include "decoded_boxes.h"
 #include "edgedet/nms.h"
-#include "kept_boxes.h"
-#include "scan.h"
-#include "score_order.h"
-#include "sigmoid.h"
+#include "suppression.h"
 
 namespace edgedet {
 namespace {
 
-constexpr int32_t kMaxLevels = 32;
-
-// Candidates are numbered over all levels; level l begins at starts[l].
-struct Numbering {
-  int64_t starts[kMaxLevels + 1];
-};
-
-float Dequantize(int32_t value, const HeadMap& map) {
-  return map.scale * static_cast<float>(value - map.zero_point);
-}
-
-// Smallest value of [low, high] with passes(value), or high + 1; passes must be monotonic.
-template <typename Predicate>
-int64_t FirstPassing(int64_t low, int64_t high, Predicate passes) {
-  while (low <= high) {
-    const int64_t middle = low + (high - low) / 2;
-    if (passes(middle)) {
-      high = middle - 1;
-    } else {
-      low = middle + 1;
-    }
-  }
-  return low;
-}
-
-// Floats in their order, numbered: the bits of positive ones, minus the bits of negative ones.
-float FloatAt(int64_t position) {
-  const uint32_t magnitude = static_cast<uint32_t>(position < 0 ? -position : position);
-  return __builtin_bit_cast(float, position < 0 ? magnitude | 0x80000000u : magnitude);
-}
-
-// A level's threshold as a logit, or none when no logit reaches it.
-template <typename T>
-struct Threshold {
-  bool reachable;
-  T value;
-};
-
-Threshold<float> ThresholdOf(const HeadMap&, float score, float) {
-  constexpr int64_t kInfinity = 0x7F800000;
-  const int64_t position = FirstPassing(-kInfinity, kInfinity,
-                                        [&](int64_t at) { return Sigmoid(FloatAt(at)) >= score; });
-  return {position <= kInfinity, position <= kInfinity ? FloatAt(position) : 0.0f};
-}
-
-template <typename T>
-Threshold<T> ThresholdOf(const HeadMap& map, float score, T) {
-  constexpr int64_t kLow = std::numeric_limits<T>::min();
-  constexpr int64_t kHigh = std::numeric_limits<T>::max();
-  const int64_t first = FirstPassing(kLow, kHigh, [&](int64_t value) {
-    return Sigmoid(Dequantize(static_cast<int32_t>(value), map)) >= score;
-  });
-  return {first <= kHigh, static_cast<T>(first <= kHigh ? first : 0)};
-}
-
-// Scores of a map's elements: 8-bit elements have 256 of them, computed when first needed.
-template <typename T>
-class Scores {
+// The head tensors' candidates, loaded and decoded as their turn comes: most never are once
+// max_detections are found.
+class HeadCandidates {
  public:
-  explicit Scores(const HeadMap& map) : map_(map) {
-    if constexpr (kTabled) {
-      for (float& score : table_) score = -1.0f;
+  HeadCandidates(const Level* levels, const Numbering& numbering, const PostprocessOptions& options)
+      : numbering_(numbering),
+        num_classes_(static_cast<uint32_t>(options.num_classes)),
+        class_agnostic_(options.class_agnostic),
+        source_(levels, numbering, options.score_threshold, options.chunk),
+        boxes_(levels, options.anchors_per_location) {}
+
+  bool Next(uint64_t* key) {
+    if (at_ == keys_.size()) {
+      if (status_ != Status::kOk || !source_.Load(&keys_)) {
+        status_ = Status::kOutOfMemory;
+        return false;
+      }
+      at_ = 0;
+      if (keys_.size() == 0) return false;
     }
+    *key = keys_[at_++];
+    return true;
   }
 
-  float operator()(T value) {
-    if constexpr (kTabled) {
-      float& score = table_[static_cast<uint8_t>(value)];
-      if (score < 0.0f) score = Sigmoid(Dequantize(value, map_));
-      return score;
-    } else if constexpr (std::is_same_v<T, float>) {
-      return Sigmoid(value);
-    } else {
-      return Sigmoid(Dequantize(value, map_));
-    }
+  bool BoxOf(uint32_t index, Box* box) {
+    int32_t level = 0;
+    while (index >= numbering_.starts[level + 1]) ++level;
+    const uint32_t anchor = index / num_classes_;
+    const auto first = static_cast<uint32_t>(numbering_.starts[level] / num_classes_);
+    *box = boxes_.BoxAt(level, anchor - first, anchor);
+    return IsFinite(*box);
   }
+
+  uint32_t ClassOf(uint32_t index) const { return class_agnostic_ ? 0 : index % num_classes_; }
+
+  Status status() const { return status_; }
 
  private:
-  static constexpr bool kTabled = sizeof(T) == 1;
-  const HeadMap& map_;
-  float table_[kTabled ? 256 : 1];
+  const Numbering& numbering_;
+  uint32_t num_classes_;
+  bool class_agnostic_;
+  CandidateKeys source_;
+  DecodedBoxes boxes_;
+  Buffer<uint64_t> keys_;
+  size_t at_ = 0;
+  Status status_ = Status::kOk;
 };
-
-template <typename T>
-bool Collect(const HeadMap& map, size_t count, uint32_t start, float score_threshold,
-             Buffer<uint64_t>* keys) {
-  const auto* values = static_cast<const T*>(map.data);
-  const Threshold<T> threshold = ThresholdOf(map, score_threshold, T());
-  if (!threshold.reachable) return true;
-  Scores<T> scores(map);
-  uint64_t passing = 0;
-  for (size_t block = 0; block < count; block += kernels::kScanBlock) {
-    block = FindBlock(values, block, count, threshold.value, &passing);
-    if (block >= count) break;
-    uint64_t* added = keys->extend(static_cast<size_t>(__builtin_popcountll(passing)));
-    if (added == nullptr) return false;
-    for (; passing != 0; passing &= passing - 1) {
-      const size_t at = block + static_cast<size_t>(__builtin_ctzll(passing));
-      *added++ = ScoreKey(scores(values[at]), start + static_cast<uint32_t>(at));
-    }
-  }
-  return true;
-}
-
-bool Collect(const Level& level, size_t count, uint32_t start, float score_threshold,
-             Buffer<uint64_t>* keys) {
-  switch (level.classes.type) {
-    case ElementType::kFloat32:
-      return Collect<float>(level.classes, count, start, score_threshold, keys);
-    case ElementType::kInt8:
-      return Collect<int8_t>(level.classes, count, start, score_threshold, keys);
-    case ElementType::kUint8:
-      return Collect<uint8_t>(level.classes, count, start, score_threshold, keys);
-    case ElementType::kInt16:
-      return Collect<int16_t>(level.classes, count, start, score_threshold, keys);
-  }
-  return true;
-}
-
-template <typename T>
-BoxCode CodeAt(const HeadMap& map, size_t anchor) {
-  const T* code = static_cast<const T*>(map.data) + 4 * anchor;
-  if constexpr (std::is_same_v<T, float>) {
-    return {code[0], code[1], code[2], code[3]};
-  } else {
-    return {Dequantize(code[0], map), Dequantize(code[1], map), Dequantize(code[2], map),
-            Dequantize(code[3], map)};
-  }
-}
-
-BoxCode CodeAt(const HeadMap& map, size_t anchor) {
-  switch (map.type) {
-    case ElementType::kFloat32:
-      return CodeAt<float>(map, anchor);
-    case ElementType::kInt8:
-      return CodeAt<int8_t>(map, anchor);
-    case ElementType::kUint8:
-      return CodeAt<uint8_t>(map, anchor);
-    case ElementType::kInt16:
-      break;
-  }
-  return CodeAt<int16_t>(map, anchor);
-}
-
-Box BoxAt(const Level& level, const PostprocessOptions& options, size_t anchor) {
-  const auto per_location = static_cast<size_t>(options.anchors_per_location);
-  const size_t location = anchor / per_location;
-  const AnchorSize& size = level.anchors[anchor % per_location];
-  const auto columns = static_cast<size_t>(level.columns);
-  const float centre_x = (static_cast<float>(location % columns) + 0.5f) * level.stride_x;
-  const float centre_y = (static_cast<float>(location / columns) + 0.5f) * level.stride_y;
-  return Decode(CodeAt(level.boxes, anchor), {centre_x, centre_y, size.width, size.height});
-}
 
 float Clip(float value, float limit) {
   const float positive = value < 0.0f ? 0.0f : value;
@@ -180,6 +71,21 @@ Box InImage(const Box& box, const PostprocessOptions& options) {
           Clip(scaled.x1, options.image_width), Clip(scaled.y1, options.image_height)};
 }
 
+// Selected candidates as detections in the image.
+struct Detections {
+  bool full() const { return static_cast<int64_t>(found->size()) >= options.max_detections; }
+
+  bool Add(uint32_t index, float score, const Box& box) {
+    const Box shown = InImage(box, options);
+    if (!(shown.x1 > shown.x0 && shown.y1 > shown.y0)) return true;
+    const auto num_classes = static_cast<uint32_t>(options.num_classes);
+    return found->push_back({shown, score, static_cast<int32_t>(index % num_classes)});
+  }
+
+  const PostprocessOptions& options;
+  Buffer<Detection>* found;
+};
+
 bool Valid(const HeadMap& map) {
   return map.data != nullptr && (map.type == ElementType::kFloat32 ||
                                  (map.scale > 0.0f && std::isfinite(map.scale) &&
@@ -192,13 +98,15 @@ bool Valid(const PostprocessOptions& options) {
          share(options.score_threshold) && share(options.iou_threshold) &&
          options.max_detections >= 0 && options.ratio > 0.0f && std::isfinite(options.ratio) &&
          options.image_height > 0.0f && options.image_width > 0.0f &&
-         std::isinf(options.image_height) == std::isinf(options.image_width);
+         std::isinf(options.image_height) == std::isinf(options.image_width) &&
+         options.sigma > 0.0f && std::isfinite(options.sigma) && options.chunk >= 0;
 }
 
 // False when a level can't be, or when the candidates are more than keys can number.
 bool Number(const Level* levels, int32_t level_count, const PostprocessOptions& options,
             Numbering* numbering) {
   int64_t total = 0;
+  numbering->level_count = level_count;
   for (int32_t l = 0; l < level_count; ++l) {
     numbering->starts[l] = total;
     const Level& level = levels[l];
@@ -231,38 +139,22 @@ Status Postprocess(const Level* levels, int32_t level_count, const PostprocessOp
     return Status::kInvalidArgument;
   }
   detections->clear();
-  Buffer<uint64_t> keys;
-  for (int32_t l = 0; l < level_count; ++l) {
-    const auto count = static_cast<size_t>(numbering.starts[l + 1] - numbering.starts[l]);
-    if (!Collect(levels[l], count, static_cast<uint32_t>(numbering.starts[l]),
-                 options.score_threshold, &keys)) {
-      return Status::kOutOfMemory;
-    }
+  HeadCandidates candidates(levels, numbering, options);
+  Detections selection = {options, detections};
+  SoftDecay decay = {SoftNmsMethod::kGaussian, options.sigma, options.iou_threshold,
+                     options.score_threshold};
+  switch (options.suppression) {
+    case Suppression::kNone:
+      return SelectAll(&candidates, &selection);
+    case Suppression::kHard:
+      return SuppressHard(options.iou_threshold, &candidates, &selection);
+    case Suppression::kSoftLinear:
+      decay.method = SoftNmsMethod::kLinear;
+      break;
+    case Suppression::kSoftGaussian:
+      break;
   }
-  if (!SortByScore(&keys)) return Status::kOutOfMemory;
-
-  // Boxes are decoded as their turn comes: most never do once max_detections are found.
-  KeptBoxes kept(options.iou_threshold);
-  const auto num_classes = static_cast<size_t>(options.num_classes);
-  for (const uint64_t key : keys) {
-    if (static_cast<int64_t>(detections->size()) >= options.max_detections) break;
-    const int64_t candidate = KeyIndex(key);
-    int32_t l = 0;
-    while (candidate >= numbering.starts[l + 1]) ++l;
-    const auto element = static_cast<size_t>(candidate - numbering.starts[l]);
-    const Box box = BoxAt(levels[l], options, element / num_classes);
-    if (!IsFinite(box)) continue;
-    const auto class_id = static_cast<uint32_t>(element % num_classes);
-    const KeptBoxes::Verdict verdict = kept.Offer(box, class_id);
-    if (verdict == KeptBoxes::Verdict::kOutOfMemory) return Status::kOutOfMemory;
-    if (verdict == KeptBoxes::Verdict::kSuppressed) continue;
-    const Box shown = InImage(box, options);
-    if (!(shown.x1 > shown.x0 && shown.y1 > shown.y0)) continue;
-    if (!detections->push_back({shown, KeyScore(key), static_cast<int32_t>(class_id)})) {
-      return Status::kOutOfMemory;
-    }
-  }
-  return Status::kOk;
+  return SuppressSoftly(decay, &candidates, &selection);
 }
 
 }  // namespace edgedet

@@ -139,6 +139,37 @@ TEST(Postprocess, BoxesThatAreNotFiniteAreDropped) {
   EXPECT_TRUE(heads.Run(Options()).empty());
 }
 
+TEST(Postprocess, SuppressesAsAsked) {
+  Heads<float> heads(ElementType::kFloat32, -9.0f, 0.0f);
+  heads.classes[Candidate(0, 0, 0, 0)] = 3.0f;
+  heads.classes[Candidate(0, 0, 0, 1)] = 2.0f;  // the same box
+  heads.classes[Candidate(0, 1, 0, 0)] = 1.0f;
+  for (const int64_t chunk : {0, 1, 2}) {
+    PostprocessOptions options = Options();
+    options.chunk = chunk;
+    EXPECT_EQ(heads.Run(options).size(), 3u);
+    options.class_agnostic = true;
+    EXPECT_EQ(heads.Run(options).size(), 2u);
+    options.suppression = Suppression::kNone;
+    EXPECT_EQ(heads.Run(options).size(), 3u);
+    for (const Suppression soft : {Suppression::kSoftGaussian, Suppression::kSoftLinear}) {
+      options.suppression = soft;
+      options.score_threshold = 0.0f;
+      options.max_detections = 3;
+      const auto found = heads.Run(options);
+      ASSERT_EQ(found.size(), 3u);
+      EXPECT_EQ(found[0].class_id, 0);
+      EXPECT_EQ(found[1].box.x0, 8);  // 0.73; the second class has fallen below that
+      if (soft == Suppression::kSoftGaussian) {
+        EXPECT_EQ(found[2].class_id, 1);
+        EXPECT_NEAR(found[2].score, std::exp(-2.0) / (1 + std::exp(-2.0)), 1e-6);
+      } else {
+        EXPECT_LT(found[2].score, 0.01);
+      }
+    }
+  }
+}
+
 TEST(Postprocess, RefusesWhatCannotBe) {
   const Heads<float> heads(ElementType::kFloat32, 0, 0);
   const auto refused = [&](const Level& level, const PostprocessOptions& options) {
@@ -146,7 +177,7 @@ TEST(Postprocess, RefusesWhatCannotBe) {
     return Postprocess(&level, 1, options, &found) == Status::kInvalidArgument;
   };
   EXPECT_FALSE(refused(heads.level, Options()));
-  std::vector<PostprocessOptions> bad(9, Options());
+  std::vector<PostprocessOptions> bad(12, Options());
   bad[0].num_classes = 0;
   bad[1].score_threshold = kNan;
   bad[2].score_threshold = 1.5f;
@@ -156,6 +187,9 @@ TEST(Postprocess, RefusesWhatCannotBe) {
   bad[6].image_width = 0.0f;
   bad[7].image_height = kNan;
   bad[8].num_classes = std::numeric_limits<int32_t>::max();
+  bad[9].sigma = 0.0f;
+  bad[10].sigma = kInf;
+  bad[11].chunk = -1;
   for (size_t i = 0; i < bad.size(); ++i) EXPECT_TRUE(refused(heads.level, bad[i])) << i;
   Level level = heads.level;
   level.rows = -2;

@@ -47,11 +47,35 @@ TYPED_TEST(FindBlockTest, ExtremeThresholdsHold) {
   EXPECT_EQ(FindBlock(values.data(), 0, 0, Limits::lowest(), &passing), 0u);
 }
 
+TYPED_TEST(FindBlockTest, ValuesFromAboveOnDoNotPass) {
+  const TypeParam threshold = 50;
+  const TypeParam above = 53;
+  for (const size_t count : {size_t{1}, size_t{64}, size_t{65}, size_t{200}}) {
+    for (size_t at = 0; at < count; ++at) {
+      std::vector<TypeParam> values(count, 49);
+      uint64_t passing = 0;
+      for (const int value : {100, 53, 49}) {
+        values[at] = static_cast<TypeParam>(value);
+        EXPECT_EQ(FindBlock(values.data(), 0, count, threshold, above, &passing), count);
+      }
+      const size_t block = at / kScanBlock * kScanBlock;
+      for (const int value : {50, 52}) {
+        values[at] = static_cast<TypeParam>(value);
+        EXPECT_EQ(FindBlock(values.data(), 0, count, threshold, above, &passing), block);
+        EXPECT_EQ(passing, uint64_t{1} << (at - block));
+      }
+    }
+  }
+}
+
 TEST(FindBlock, NanIsBelowEveryThreshold) {
   const std::vector<float> values(70, std::numeric_limits<float>::quiet_NaN());
   uint64_t passing = 0;
   EXPECT_EQ(FindBlock(values.data(), 0, 70, -std::numeric_limits<float>::infinity(), &passing),
             70u);
+  EXPECT_EQ(
+      FindBlock(values.data(), 0, 70, -std::numeric_limits<float>::infinity(), 1.0f, &passing),
+      70u);
 }
 
 }  // namespace

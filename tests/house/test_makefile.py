@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,17 @@ def test_without_googletest_its_package_is_named(tmp_path: Path) -> None:
     assert sentences(result) == ["GoogleTest is missing: install the Debian package libgtest-dev."]
 
 
+def test_without_the_tools_of_check_native_their_packages_are_named(tmp_path: Path) -> None:
+    compiler, find = shutil.which("g++"), shutil.which("find")
+    assert compiler is not None
+    assert find is not None
+    (tmp_path / "find").symlink_to(find)
+    result = make("check-tools", PYTHON=sys.executable, CXX=compiler, PATH=str(tmp_path))
+    assert result.returncode != 0
+    packages = [sentence.split()[-1] for sentence in sentences(result)]
+    assert packages[:3] == ["g++-aarch64-linux-gnu.", "qemu-user.", "clang."]
+
+
 def test_everything_missing_is_said_at_once(tmp_path: Path) -> None:
     python = python_that_fails(tmp_path, "ensurepip")
     result = make("check-demo", PYTHON=python, CXX="nosuch-compiler")
@@ -91,5 +103,6 @@ def test_everything_missing_is_said_at_once(tmp_path: Path) -> None:
 def test_help_lists_the_targets() -> None:
     result = make("help")
     assert [line.split()[1] for line in result.stdout.splitlines()] == [
-        *("help", "demo", "test", "lint", "bench", "model", "oracles", "clean")
+        *("help", "demo", "test", "check-native", "lint", "bench", "bench-native"),
+        *("model", "oracles", "clean"),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ from hypothesis import strategies as st
 
 from edgedet import ops, reference
 from edgedet.errors import InvalidInputError
+from edgedet.ops import postprocessing
 from edgedet.spec import AnchorSpec, InputSpec, ModelSpec
 
 DEFAULT_ANCHORS = AnchorSpec()
+SUPPRESSIONS = ["hard", "soft-gaussian", "soft-linear", "none"]
 MAP_TYPES = [np.float32, np.int8, np.uint8, np.int16]
 shares = st.one_of(st.sampled_from([0.0, 0.001, 0.25, 0.5, 1.0]), st.floats(0, 1))
 
@@ -45,6 +48,11 @@ def head(
     zero_point = int(random.integers(limits.min, limits.max, endpoint=True))
     values = random.integers(limits.min, limits.max, shape, dtype, endpoint=True)
     return values, (float(np.float32(4 * spread / (limits.max - limits.min))), zero_point)
+
+
+def in_chunks_of(size: int) -> Any:
+    """Makes the native code take so few candidates at a time; 0 leaves the choice to it."""
+    return mock.patch.object(postprocessing, "_CHUNK", size)
 
 
 @settings(max_examples=250, deadline=None)
@@ -80,13 +88,17 @@ def test_equals_the_reference(seed: int, conf: float, iou: float, data: st.DataO
         "conf": conf,
         "iou": iou,
         "max_det": data.draw(st.sampled_from([0, 1, 10, 10**6]), label="max_det"),
+        "nms": data.draw(st.sampled_from(SUPPRESSIONS), label="nms"),
+        "agnostic": data.draw(st.booleans(), label="agnostic"),
+        "sigma": data.draw(st.sampled_from([0.5, 0.1, 3.0]), label="sigma"),
         "class_quantization": quantization["class"],
         "box_quantization": quantization["box"],
         "ratio": data.draw(st.sampled_from([1.0, 0.4, 1 / 3, 7.5]), label="ratio"),
         "image_size": data.draw(st.sampled_from([None, (9, 14), (1, 1)]), label="image size"),
     }
     expected = reference.postprocess(maps["class"], maps["box"], spec, **options)
-    found = ops.postprocess(maps["class"], maps["box"], spec, **options)
+    with in_chunks_of(data.draw(st.sampled_from([0, 1, 2, 7, 100]), label="chunk")):
+        found = ops.postprocess(maps["class"], maps["box"], spec, **options)
     for array, reference_array, dtype in zip(
         found, expected, (np.float32, np.float32, np.int64), strict=True
     ):
@@ -125,6 +137,77 @@ def test_heads_of_a_real_size_equal_the_reference(dtype: Any) -> None:
     assert len(expected[1]) == 100
     for array, reference_array in zip(found, expected, strict=True):
         np.testing.assert_array_equal(array, reference_array)
+
+
+@pytest.mark.parametrize("nms", SUPPRESSIONS)
+@pytest.mark.parametrize("agnostic", [False, True])
+def test_other_suppressions_of_a_real_size_equal_the_reference(nms: Any, agnostic: bool) -> None:
+    class_maps, box_maps, spec, options = digits_heads(1, np.int8)
+    options |= {"conf": 0.25, "iou": 0.3, "nms": nms, "agnostic": agnostic, "max_det": 300}
+    expected = reference.postprocess(class_maps, box_maps, spec, **options)
+    with in_chunks_of(16):
+        found = ops.postprocess(class_maps, box_maps, spec, **options)
+    for array, reference_array in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(array, reference_array)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int8, np.uint8, np.int16])
+def test_a_low_threshold_gives_the_best_of_a_million_candidates(dtype: Any) -> None:
+    random = np.random.default_rng(2)
+    spec = model(256, 256, 90)
+    class_maps, box_maps = [], []
+    limits = (0, 255) if dtype == np.float32 else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    scale = (limits[1] - limits[0]) / 255
+    zero_point = round(limits[0] + 220 * scale)
+    for level in spec.anchors.levels:
+        shape = spec.level_size(level)
+        logits = np.clip(random.normal(limits[0] + 150 * scale, 20 * scale, (*shape, 810)), *limits)
+        if dtype == np.float32:
+            class_maps.append(((np.rint(logits) - 220) / 10).astype(np.float32))
+        else:
+            class_maps.append(np.rint(logits).astype(dtype))
+        box_maps.append(random.normal(0, 0.3, (*shape, 36)).astype(np.float32))
+    options: dict[str, Any] = {
+        "conf": 0.001,
+        "max_det": 5000,
+        "nms": "none",
+        "class_quantization": [(0.1 / scale, zero_point)] * 5,
+    }
+    _, scores, class_ids = ops.postprocess(class_maps, box_maps, spec, **options)
+    scale32 = np.float32(0.1 / scale)
+    logits = np.concatenate([values.reshape(-1) for values in class_maps])
+    if dtype != np.float32:
+        logits = scale32 * (logits.astype(np.int32) - zero_point).astype(np.float32)
+    every = (1 / (1 + np.exp(-logits.astype(np.float64)))).astype(np.float32)
+    assert (every >= 0.001).sum() > 500_000
+    best = np.argsort(-every, kind="stable")[:5000]
+    np.testing.assert_array_equal(scores, every[best])
+    np.testing.assert_array_equal(class_ids, best % 90)
+
+
+def test_agnostic_lets_classes_suppress_each_other() -> None:
+    anchors = AnchorSpec(min_level=3, max_level=3, octaves=1, aspect_ratios=(1.0,))
+    spec = model(8, 8, 3, anchors)
+    maps = [np.array([[[1.0, 3.0, 2.0]]], np.float32)], [np.zeros((1, 1, 4), np.float32)]
+    assert ops.postprocess(*maps, spec)[2].tolist() == [1, 2, 0]
+    assert ops.postprocess(*maps, spec, agnostic=True)[2].tolist() == [1]
+    assert ops.postprocess(*maps, spec, agnostic=True, nms="none")[2].tolist() == [1, 2, 0]
+    _, scores, class_ids = ops.postprocess(
+        *maps, spec, conf=0.01, agnostic=True, nms="soft-gaussian"
+    )
+    assert class_ids.tolist() == [1, 2, 0]
+    assert scores[1] < 0.2
+
+
+def test_soft_suppression_drops_scores_below_conf() -> None:
+    anchors = AnchorSpec(min_level=3, max_level=3, octaves=1, aspect_ratios=(1.0, 0.8))
+    spec = model(8, 8, 1, anchors)
+    maps = [np.array([[[1.0, 0.5]]], np.float32)], [np.zeros((1, 1, 8), np.float32)]
+    lowered = ops.postprocess(*maps, spec, conf=0.0, nms="soft-linear")[1]
+    assert len(lowered) == 2
+    assert 0 < lowered[1] < 0.3
+    for conf, count in ((float(lowered[1]), 2), (float(lowered[1]) * 1.01, 1)):
+        assert len(ops.postprocess(*maps, spec, conf=conf, nms="soft-linear")[1]) == count
 
 
 def test_scores_are_sigmoids_within_a_millionth() -> None:
@@ -253,6 +336,13 @@ MAPS, BOX_MAPS = small()["class_maps"], small()["box_maps"]
         ("iou", {"iou": 2}),
         ("iou", {"iou": float("inf")}),
         ("max_det", {"max_det": -1}),
+        ("nms", {"nms": "soft"}),
+        ("nms", {"nms": None}),
+        ("nms", {"nms": ["hard"]}),
+        ("agnostic", {"agnostic": "yes"}),
+        ("agnostic", {"agnostic": 1}),
+        ("sigma", {"sigma": 0.0}),
+        ("sigma", {"sigma": float("inf")}),
         ("max_det", {"max_det": 2.0}),
         ("ratio", {"ratio": 0.0}),
         ("ratio", {"ratio": float("nan")}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ _PACKAGES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "tensor
 
 _IDENTIFIER = b"TFL3"
 
+# Path of an external delegate, for example libedgedet_delegate (docs/fusion.md).
+_DELEGATE_VARIABLE = "EDGEDET_LITERT_DELEGATE"
+
 
 class LiteRtEngine:
     """One LiteRT interpreter with its tensors checked against the spec."""
@@ -32,9 +36,12 @@ class LiteRtEngine:
                 f"{path} is no TensorFlow Lite model: its identifier is not TFL3; "
                 "convert or copy it again."
             )
-        interpreter_type = _interpreter_type()
+        package = _package()
+        delegates = _delegates(package)
         try:
-            interpreter = interpreter_type(model_content=model, num_threads=threads)
+            interpreter = package.Interpreter(
+                model_content=model, num_threads=threads, experimental_delegates=delegates
+            )
         except (ValueError, RuntimeError) as error:
             raise _unloadable(path, error) from None
         self.path = path
@@ -83,15 +90,35 @@ def load(path: Path, threads: int) -> LiteRtEngine:
     return LiteRtEngine(path, threads)
 
 
-def _interpreter_type() -> Any:
+def _package() -> Any:
     for package in _PACKAGES:
         try:
-            return importlib.import_module(package).Interpreter
+            return importlib.import_module(package)
         except ImportError:
             continue
     raise MissingDependencyError(
         "Running a .tflite file needs LiteRT; install it with `pip install ai-edge-litert`."
     )
+
+
+def _delegates(package: Any) -> list[Any]:
+    """The delegate that the environment names, if it does."""
+    path = os.environ.get(_DELEGATE_VARIABLE)
+    if not path:
+        return []
+    if not Path(path).is_file():
+        raise InvalidInputError(
+            f"{_DELEGATE_VARIABLE} names {path}, which is no file; unset it or build the library."
+        )
+    # TensorFlow has it in another place than its two small packages.
+    home = getattr(package, "experimental", package)
+    try:
+        return [home.load_delegate(path)]
+    except (OSError, ValueError) as error:
+        raise InvalidInputError(
+            f"{_DELEGATE_VARIABLE} names {path}, which LiteRT can't load ({_line(error)}); "
+            "unset it or build the library again."
+        ) from None
 
 
 def _named_outputs(interpreter: Any) -> dict[str, Mapping[str, Any]]:

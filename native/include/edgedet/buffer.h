@@ -31,6 +31,7 @@ class Buffer {
   const T* end() const { return data_ + size_; }
 
   void clear() { size_ = 0; }
+  void pop_back() { --size_; }
 
   void swap(Buffer& other) {
     std::swap(data_, other.data_);

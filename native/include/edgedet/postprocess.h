@@ -37,15 +37,28 @@ struct Level {
   const AnchorSize* anchors;  // anchors_per_location of them
 };
 
+enum class Suppression {
+  kHard,
+  kSoftGaussian,  // soft-NMS: see edgedet/soft_nms.h
+  kSoftLinear,
+  kNone,  // every candidate is a detection
+};
+
 struct PostprocessOptions {
   int32_t num_classes;
   int32_t anchors_per_location;
   float score_threshold;  // 0..1; a candidate survives when sigmoid(logit) >= score_threshold
-  float iou_threshold;    // 0..1; a candidate goes when its IoU with a kept one is greater
+  float iou_threshold;    // 0..1; a candidate goes (kSoftLinear: falls) when an IoU is greater
   int64_t max_detections;
   float ratio;         // tensor pixels per image pixel: boxes are divided by it
   float image_height;  // boxes are clipped to the image; infinity leaves them as they are
   float image_width;
+  Suppression suppression = Suppression::kHard;
+  bool class_agnostic = false;  // candidates of different classes suppress each other as well
+  float sigma = 0.5f;           // above 0; that of kSoftGaussian
+  // Candidates to take at a time, best first; a few times as many are held at once. 0 leaves the
+  // choice to the library. The detections don't depend on it.
+  int64_t chunk = 0;
 };
 
 struct Detection {
@@ -58,9 +71,11 @@ struct Detection {
 // (level, row, column, anchor, class).
 //
 // Every (anchor, class) pair at or above the threshold is a candidate. The threshold is moved to
-// the tensors' own domain, so that what is below it is neither dequantized nor decoded, and
-// memory is proportional to the candidates. NaN logits and non-finite boxes are dropped. NMS is
-// per class and in tensor pixels; then boxes are scaled and clipped, and empty ones dropped.
+// the tensors' own domain, so that what is below it is neither dequantized nor decoded. The best
+// candidates are taken first, some thousands at a time, until max_detections are found: time and
+// memory hardly grow with the number of candidates. NaN logits and non-finite boxes are dropped.
+// NMS is per class unless class_agnostic, and in tensor pixels; then boxes are scaled and clipped,
+// and empty ones dropped. Soft-NMS drops scores that fall below the threshold.
 Status Postprocess(const Level* levels, int32_t level_count, const PostprocessOptions& options,
                    Buffer<Detection>* detections);
 

@@ -1,6 +1,7 @@
 #ifndef EDGEDET_SRC_KERNELS_KERNELS_H_
 #define EDGEDET_SRC_KERNELS_KERNELS_H_
 
+#include "kernels/fusion_kernels.h"
 #include "kernels/letterbox_kernels.h"
 #include "kernels/overlap_kernels.h"
 #include "kernels/scan_kernels.h"
@@ -10,6 +11,7 @@ namespace edgedet::kernels {
 // The kernels of one instruction set.
 struct Kernels {
   const char* isa;
+  const FusionKernels* fusion;
   const LetterboxKernels* letterbox;
   const OverlapKernels* overlap;
   const ScanKernels* scan;

@@ -26,6 +26,12 @@ struct OverlapKernels {
   // it is NaN, which is greater than nothing. `area` is the box's, and none is below 0.
   bool (*overlaps_any)(const BoxBlock* blocks, uint32_t first, const Box& box, float area,
                        float threshold);
+
+  // Finds the first block, from blocks[at] along the list, with a box whose IoU with `box` is
+  // greater than the threshold. It returns the block's index and sets `overlaps` to the IoUs of its
+  // boxes and bit i of `greater` for box i; or it returns kNoBlock when there is none.
+  uint32_t (*find_overlaps)(const BoxBlock* blocks, uint32_t at, const Box& box, float area,
+                            float threshold, float overlaps[kBlockBoxes], uint32_t* greater);
 };
 
 }  // namespace edgedet::kernels

@@ -21,6 +21,16 @@ struct ScanKernels {
                     uint64_t* passing);
   size_t (*find_i16)(const int16_t* values, size_t begin, size_t count, int16_t threshold,
                      uint64_t* passing);
+
+  // The same for values at or above the threshold and not at or above `above`.
+  size_t (*find_between_f32)(const float* values, size_t begin, size_t count, float threshold,
+                             float above, uint64_t* passing);
+  size_t (*find_between_i8)(const int8_t* values, size_t begin, size_t count, int8_t threshold,
+                            int8_t above, uint64_t* passing);
+  size_t (*find_between_u8)(const uint8_t* values, size_t begin, size_t count, uint8_t threshold,
+                            uint8_t above, uint64_t* passing);
+  size_t (*find_between_i16)(const int16_t* values, size_t begin, size_t count, int16_t threshold,
+                             int16_t above, uint64_t* passing);
 };
 
 }  // namespace edgedet::kernels

@@ -70,6 +70,41 @@ inline void StoreI32AsI8(int8_t* p, I32 a) {
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(words, words));
 }
 
+constexpr size_t kQuads = 2;
+using QuadsF32 = F32;
+using QuadsI32 = I32;
+
+inline QuadsF32 LoadPackedQuads(const float* p) { return LoadF32(p); }
+inline QuadsF32 LoadQuads(const float* p, const int32_t* at) {
+  return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p + at[0])),
+                              _mm_loadu_ps(p + at[1]), 1);
+}
+inline QuadsF32 SpreadQuads(const float* p, const int32_t* at) {
+  return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_broadcast_ss(p + at[0])),
+                              _mm_broadcast_ss(p + at[1]), 1);
+}
+inline QuadsF32 RepeatQuad(const float* p) {
+  return _mm256_broadcast_ps(reinterpret_cast<const __m128*>(p));
+}
+inline QuadsF32 SetQuads(float a) { return SetF32(a); }
+inline QuadsI32 SetQuadsI32(int32_t a) { return SetI32(a); }
+inline QuadsF32 SwapFirstAndThird(QuadsF32 a) { return _mm256_permute_ps(a, 0xC6); }
+inline void StoreTriples(float* p, QuadsF32 a) {
+  _mm256_storeu_ps(p, _mm256_permutevar8x32_ps(a, _mm256_setr_epi32(0, 1, 2, 4, 5, 6, 7, 7)));
+}
+inline void StoreTriples(void* p, __m128i bytes) {
+  const __m128i firsts = _mm_setr_epi8(0, 1, 2, 4, 5, 6, 7, 7, 8, 8, 8, 8, 8, 8, 8, 8);
+  _mm_storel_epi64(static_cast<__m128i*>(p), _mm_shuffle_epi8(bytes, firsts));
+}
+inline void StoreTriples(uint8_t* p, QuadsI32 a) {
+  const __m128i words = PackWords(a);
+  StoreTriples(static_cast<void*>(p), _mm_packus_epi16(words, words));
+}
+inline void StoreTriples(int8_t* p, QuadsI32 a) {
+  const __m128i words = PackWords(a);
+  StoreTriples(static_cast<void*>(p), _mm_packs_epi16(words, words));
+}
+
 inline uint64_t AtLeast64(const float* p, float threshold) {
   const __m256 limit = _mm256_set1_ps(threshold);
   uint64_t bits = 0;

@@ -62,6 +62,43 @@ inline void StoreI32AsI8(int8_t* p, I32 a) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a));
 }
 
+constexpr size_t kQuads = 4;
+using QuadsF32 = F32;
+using QuadsI32 = I32;
+
+inline F32 JoinQuads(__m128 a, __m128 b, __m128 c, __m128 d) {
+  const __m256 low = _mm256_insertf128_ps(_mm256_castps128_ps256(a), b, 1);
+  const __m256 high = _mm256_insertf128_ps(_mm256_castps128_ps256(c), d, 1);
+  return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
+}
+inline QuadsF32 LoadPackedQuads(const float* p) { return LoadF32(p); }
+inline QuadsF32 LoadQuads(const float* p, const int32_t* at) {
+  return JoinQuads(_mm_loadu_ps(p + at[0]), _mm_loadu_ps(p + at[1]), _mm_loadu_ps(p + at[2]),
+                   _mm_loadu_ps(p + at[3]));
+}
+inline QuadsF32 SpreadQuads(const float* p, const int32_t* at) {
+  return JoinQuads(_mm_broadcast_ss(p + at[0]), _mm_broadcast_ss(p + at[1]),
+                   _mm_broadcast_ss(p + at[2]), _mm_broadcast_ss(p + at[3]));
+}
+inline QuadsF32 RepeatQuad(const float* p) {
+  const __m128 quad = _mm_loadu_ps(p);
+  return JoinQuads(quad, quad, quad, quad);
+}
+inline QuadsF32 SetQuads(float a) { return SetF32(a); }
+inline QuadsI32 SetQuadsI32(int32_t a) { return SetI32(a); }
+inline QuadsF32 SwapFirstAndThird(QuadsF32 a) { return _mm512_permute_ps(a, 0xC6); }
+inline void StoreTriples(float* p, QuadsF32 a) {
+  const __m512i firsts = _mm512_setr_epi32(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 15, 15, 15, 15);
+  _mm512_storeu_ps(p, _mm512_permutexvar_ps(firsts, a));
+}
+inline void StoreTriplesAsBytes(void* p, QuadsI32 a) {
+  const __m128i firsts = _mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 15, 15, 15, 15);
+  const __m128i bytes = _mm_shuffle_epi8(_mm512_cvtepi32_epi8(a), firsts);
+  _mm_storeu_si128(static_cast<__m128i*>(p), bytes);
+}
+inline void StoreTriples(uint8_t* p, QuadsI32 a) { StoreTriplesAsBytes(p, a); }
+inline void StoreTriples(int8_t* p, QuadsI32 a) { StoreTriplesAsBytes(p, a); }
+
 inline uint64_t AtLeast64(const float* p, float threshold) {
   const __m512 limit = _mm512_set1_ps(threshold);
   uint64_t bits = 0;

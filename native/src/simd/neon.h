@@ -74,6 +74,24 @@ inline void StoreI32AsBytes(void* p, I32 a) {
 inline void StoreI32AsU8(uint8_t* p, I32 a) { StoreI32AsBytes(p, a); }
 inline void StoreI32AsI8(int8_t* p, I32 a) { StoreI32AsBytes(p, a); }
 
+constexpr size_t kQuads = 1;
+using QuadsF32 = F32;
+using QuadsI32 = I32;
+
+inline QuadsF32 LoadPackedQuads(const float* p) { return LoadF32(p); }
+inline QuadsF32 LoadQuads(const float* p, const int32_t* at) { return LoadF32(p + at[0]); }
+inline QuadsF32 SpreadQuads(const float* p, const int32_t* at) { return vld1q_dup_f32(p + at[0]); }
+inline QuadsF32 RepeatQuad(const float* p) { return LoadF32(p); }
+inline QuadsF32 SetQuads(float a) { return SetF32(a); }
+inline QuadsI32 SetQuadsI32(int32_t a) { return SetI32(a); }
+inline QuadsF32 SwapFirstAndThird(QuadsF32 a) {
+  const uint8x16_t swapped = {8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15};
+  return vreinterpretq_f32_u8(vqtbl1q_u8(vreinterpretq_u8_f32(a), swapped));
+}
+inline void StoreTriples(float* p, QuadsF32 a) { StoreF32(p, a); }
+inline void StoreTriples(uint8_t* p, QuadsI32 a) { StoreI32AsU8(p, a); }
+inline void StoreTriples(int8_t* p, QuadsI32 a) { StoreI32AsI8(p, a); }
+
 // One bit of each of 64 bytes that are all zeros or all ones.
 inline uint64_t BitsOf64(uint8x16_t a, uint8x16_t b, uint8x16_t c, uint8x16_t d) {
   const uint8x16_t places = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};

@@ -58,6 +58,62 @@ inline I32 LoadI16AsI32(const int16_t* p) { return *p; }
 inline void StoreI32AsU8(uint8_t* p, I32 a) { *p = static_cast<uint8_t>(a); }
 inline void StoreI32AsI8(int8_t* p, I32 a) { *p = static_cast<int8_t>(a); }
 
+constexpr size_t kQuads = 1;
+struct QuadsF32 {
+  float lanes[4];
+};
+struct QuadsI32 {
+  int32_t lanes[4];
+};
+
+inline QuadsF32 LoadPackedQuads(const float* p) { return {{p[0], p[1], p[2], p[3]}}; }
+inline QuadsF32 LoadQuads(const float* p, const int32_t* at) { return LoadPackedQuads(p + at[0]); }
+inline QuadsF32 SetQuads(float a) { return {{a, a, a, a}}; }
+inline QuadsI32 SetQuadsI32(int32_t a) { return {{a, a, a, a}}; }
+inline QuadsF32 SpreadQuads(const float* p, const int32_t* at) { return SetQuads(p[at[0]]); }
+inline QuadsF32 RepeatQuad(const float* p) { return LoadPackedQuads(p); }
+inline QuadsF32 Add(QuadsF32 a, QuadsF32 b) {
+  for (int i = 0; i < 4; ++i) a.lanes[i] = Add(a.lanes[i], b.lanes[i]);
+  return a;
+}
+inline QuadsF32 Sub(QuadsF32 a, QuadsF32 b) {
+  for (int i = 0; i < 4; ++i) a.lanes[i] = Sub(a.lanes[i], b.lanes[i]);
+  return a;
+}
+inline QuadsF32 Mul(QuadsF32 a, QuadsF32 b) {
+  for (int i = 0; i < 4; ++i) a.lanes[i] = Mul(a.lanes[i], b.lanes[i]);
+  return a;
+}
+inline QuadsF32 Min(QuadsF32 a, QuadsF32 b) {
+  for (int i = 0; i < 4; ++i) a.lanes[i] = Min(a.lanes[i], b.lanes[i]);
+  return a;
+}
+inline QuadsF32 Max(QuadsF32 a, QuadsF32 b) {
+  for (int i = 0; i < 4; ++i) a.lanes[i] = Max(a.lanes[i], b.lanes[i]);
+  return a;
+}
+inline QuadsI32 AddI32(QuadsI32 a, QuadsI32 b) {
+  for (int i = 0; i < 4; ++i) a.lanes[i] = AddI32(a.lanes[i], b.lanes[i]);
+  return a;
+}
+inline QuadsI32 RoundToI32(QuadsF32 a) {
+  QuadsI32 rounded;
+  for (int i = 0; i < 4; ++i) rounded.lanes[i] = RoundToI32(a.lanes[i]);
+  return rounded;
+}
+inline QuadsF32 SwapFirstAndThird(QuadsF32 a) {
+  return {{a.lanes[2], a.lanes[1], a.lanes[0], a.lanes[3]}};
+}
+inline void StoreTriples(float* p, QuadsF32 a) {
+  for (int i = 0; i < 4; ++i) p[i] = a.lanes[i];
+}
+inline void StoreTriples(uint8_t* p, QuadsI32 a) {
+  for (int i = 0; i < 4; ++i) p[i] = static_cast<uint8_t>(a.lanes[i]);
+}
+inline void StoreTriples(int8_t* p, QuadsI32 a) {
+  for (int i = 0; i < 4; ++i) p[i] = static_cast<int8_t>(a.lanes[i]);
+}
+
 template <typename T>
 inline uint64_t AtLeast64(const T* p, T threshold) {
   uint64_t bits = 0;

@@ -12,7 +12,12 @@
 //   RoundToI32(a)            half to even; |a| must be below 2^22
 //   LoadU8AsF32 ...          kLanes narrow elements, widened
 //   StoreI32AsI8 ...         kLanes elements that fit, narrowed
-//   AtLeast64(p, threshold)  bit i says whether p[i] >= threshold, for 64 elements; NaN is not
+//   kQuads                   groups of four lanes in a vector of QuadsF32 or QuadsI32
+//   LoadQuads(p, at)         the four floats from p[at[i]] on, for each group i
+//   SpreadQuads(p, at)       p[at[i]] four times, for each group i
+//   RepeatQuad(p)            the same four floats in every group
+//   StoreTriples(p, a)       each group's first three lanes, packed; 4 * kQuads are written
+//   AtLeast64(p, threshold)  bit i says whether p[i] >= threshold, of 64; NaN is not
 // Only operations whose result IEEE 754 or integer arithmetic fixes belong here: no fused
 // multiply-add, no reciprocal estimates. So every instruction set gives the same bits.
 //

@@ -81,6 +81,21 @@ inline void StoreI32AsI8(int8_t* p, I32 a) {
   __builtin_memcpy(p, &four, sizeof(four));
 }
 
+constexpr size_t kQuads = 1;
+using QuadsF32 = F32;
+using QuadsI32 = I32;
+
+inline QuadsF32 LoadPackedQuads(const float* p) { return LoadF32(p); }
+inline QuadsF32 LoadQuads(const float* p, const int32_t* at) { return LoadF32(p + at[0]); }
+inline QuadsF32 SpreadQuads(const float* p, const int32_t* at) { return _mm_set1_ps(p[at[0]]); }
+inline QuadsF32 RepeatQuad(const float* p) { return LoadF32(p); }
+inline QuadsF32 SetQuads(float a) { return SetF32(a); }
+inline QuadsI32 SetQuadsI32(int32_t a) { return SetI32(a); }
+inline QuadsF32 SwapFirstAndThird(QuadsF32 a) { return _mm_shuffle_ps(a, a, 0xC6); }
+inline void StoreTriples(float* p, QuadsF32 a) { StoreF32(p, a); }
+inline void StoreTriples(uint8_t* p, QuadsI32 a) { StoreI32AsU8(p, a); }
+inline void StoreTriples(int8_t* p, QuadsI32 a) { StoreI32AsI8(p, a); }
+
 inline uint64_t AtLeast64(const float* p, float threshold) {
   const __m128 limit = _mm_set1_ps(threshold);
   uint64_t bits = 0;
