@@ -10,9 +10,13 @@ import keras
 from keras import layers
 
 from edgedet.errors import InvalidInputError
+from edgedet.models import eff_spinenet
 from edgedet.models.blocks import BlockStyle
 from edgedet.models.efficientnet import EfficientNet, efficientnet, efficientnet_variants
 from edgedet.models.graph import Tensor
+
+DROP_RATE = 0.2
+"""Stochastic depth of the last block, as in EfficientNet's reference implementation."""
 
 Body = Callable[[Tensor], Tensor]
 """Image [batch, rows, columns, 3] -> the map that the classifier averages."""
@@ -35,9 +39,12 @@ class Classifier:
 
 def _efficientnet_body(image: Tensor, *, backbone: EfficientNet) -> Tensor:
     style = BlockStyle(activation="relu6" if backbone.lite else "swish")
-    # Stochastic depth as in the reference implementation.
-    features = backbone.features(image, style, drop_rate=0.2)
+    features = backbone.features(image, style, drop_rate=DROP_RATE)
     return backbone.top(features[5], style)
+
+
+def _eff_spinenet_body(image: Tensor, *, variant: str) -> Tensor:
+    return eff_spinenet.classifier_map(image, BlockStyle(), variant, drop_rate=DROP_RATE)
 
 
 CLASSIFIERS = {
@@ -47,6 +54,13 @@ CLASSIFIERS = {
         efficientnet(name).dropout,
     )
     for name in efficientnet_variants()
+} | {
+    eff_spinenet.full_name(name): Classifier(
+        partial(_eff_spinenet_body, variant=name),
+        variant.classifier_size,
+        variant.classifier_dropout,
+    )
+    for name, variant in eff_spinenet.VARIANTS.items()
 }
 
 
@@ -54,7 +68,8 @@ def build_classifier(name: str, num_classes: int = 1000, size: int | None = None
     """Build a classifier with fresh weights.
 
     Args:
-        name: efficientnet-b0 to -b7 or efficientnet-lite0 to -lite4.
+        name: efficientnet-b0 to -b7, efficientnet-lite0 to -lite4, eff-spinenet-m0 to -m2 and -d0
+            to -d2, or sp-efficientnet-b0.
         num_classes: width of the output.
         size: side of the square input in pixels; the published one by default. No weight depends
             on it.

@@ -11,10 +11,19 @@ import keras
 
 from edgedet.errors import InvalidInputError
 
-PARTS = ("backbone", "pyramid", "class head", "box head")
-_HEADS = {"class_": "class head", "box_": "box head"}
+PARTS = ("backbone", "pyramid", "class head", "box head", "segmentation head")
+_HEADS = {"class_": "class head", "box_": "box head", "segmentation_": "segmentation head"}
 _POOLS = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
 _PYRAMIDS = ("fpn_", "bifpn_", "nas_fpn_")
+
+_CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
+_DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
+_SEPARABLE = (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
+_TRANSPOSED = (
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+)
 
 
 @dataclass(frozen=True)
@@ -84,7 +93,9 @@ def count(model: keras.Model) -> Count:
     """Count a built functional or sequential model of images; nested models are looked into.
 
     Multiply-adds are those of convolutions and dense layers alone, as papers count them: no
-    activation, normalization, pooling, bias or elementwise operation.
+    activation, normalization, pooling, bias or elementwise operation. Those are all of Keras's:
+    plain, depthwise, separable and transposed in one to three dimensions, `Dense` and
+    `EinsumDense`. Layers that work by layers of their own, such as attention, are not looked into.
 
     Raises:
         InvalidInputError: the model is no graph of layers, or its maps have no known size.
@@ -159,24 +170,24 @@ def _level(output: tuple[int | None, ...], side: int | None) -> int | None:
 def _multiply_adds(layer: keras.Layer, source: Any, output: tuple[int | None, ...]) -> int:
     if isinstance(layer, keras.layers.Dense):
         return int(source[-1]) * _product(layer, output[1:])
-    kinds = (
-        keras.layers.Conv2D,
-        keras.layers.DepthwiseConv2D,
-        keras.layers.SeparableConv2D,
-        keras.layers.Conv2DTranspose,
-    )
-    if not isinstance(layer, kinds):
+    if isinstance(layer, keras.layers.EinsumDense):
+        # One for each value of all indices: the input's, and those that only the kernel has.
+        indices, kernel_indices = layer.equation.partition("->")[0].split(",")
+        sides = zip(kernel_indices, layer.kernel.shape, strict=True)
+        added = math.prod(side for index, side in sides if index not in indices)
+        return _product(layer, tuple(source[1:])) * added
+    if not isinstance(layer, (*_CONVOLUTIONS, *_DEPTHWISE, *_SEPARABLE, *_TRANSPOSED)):
         return 0
     channels_at = -1 if layer.data_format == "channels_last" else 1
     kernel = math.prod(layer.kernel_size)
     inputs, outputs = int(source[channels_at]), int(output[channels_at] or 0)
     places = _product(layer, output[1:]) // outputs
-    if isinstance(layer, keras.layers.Conv2DTranspose):
+    if isinstance(layer, _TRANSPOSED):
         return _product(layer, tuple(source[1:])) * kernel * outputs
-    if isinstance(layer, keras.layers.SeparableConv2D):
+    if isinstance(layer, _SEPARABLE):
         middle = inputs * layer.depth_multiplier
         return places * middle * (kernel + outputs)
-    if isinstance(layer, keras.layers.DepthwiseConv2D):
+    if isinstance(layer, _DEPTHWISE):
         return places * outputs * kernel
     return places * outputs * kernel * (inputs // layer.groups)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import keras
 from keras import layers
 
 from edgedet.errors import InvalidInputError
@@ -257,12 +256,15 @@ class Variant:
         size: side of the detector's square input in pixels.
         head_layers: separable convolutions in each head.
         classifier_size: side of the classifier's square input in pixels (Table 10).
+        classifier_dropout: rate before its logits. The paper trains like EfficientNet, which takes
+            0.2 for B0 and B1 and 0.3 for B2.
     """
 
     backbone: EffSpineNet
     size: int
     head_layers: int = 3
     classifier_size: int = 224
+    classifier_dropout: float = 0.2
 
 
 # The paper has classifiers of D0 to D2 only: the input of the others is D0's.
@@ -272,7 +274,7 @@ VARIANTS: Mapping[str, Variant] = {
     "m2": Variant(EffSpineNet(0.8, 64), 384),
     "d0": Variant(EffSpineNet(1.0, 64), 512),
     "d1": Variant(EffSpineNet(1.0, 88, DEEPER), 640, classifier_size=240),
-    "d2": Variant(EffSpineNet(1.1, 112, DEEPER), 768, classifier_size=256),
+    "d2": Variant(EffSpineNet(1.1, 112, DEEPER), 768, classifier_size=256, classifier_dropout=0.3),
     # SP-EfficientNet-B0 of Tables 1 and 8, compared with D0 at D0's scale.
     "sp-b0": Variant(EffSpineNet(1.0, 64, widths=SP_WIDTHS), 512),
 }
@@ -289,6 +291,27 @@ def variant(name: str) -> Variant:
             f"There is no Eff-SpineNet {name!r}; choose one of {', '.join(VARIANTS)}."
         )
     return VARIANTS[name]
+
+
+def full_name(name: str) -> str:
+    """A variant's name among those of other architectures: `eff-spinenet-m0`."""
+    return "sp-efficientnet-b0" if name == "sp-b0" else f"eff-spinenet-{name}"
+
+
+def classifier_map(image: Tensor, style: BlockStyle, name: str, *, drop_rate: float) -> Tensor:
+    """The map that a classifier averages (section 4.2): the mean of P3 to P7.
+
+    It has 256 channels in every variant. Section 4.2 does not say so, but the paper's counts
+    (Table 10) are those of backbones without space-to-depth: so these are.
+
+    Args:
+        image: normalized image of known size.
+        style: activation.
+        name: a variant; the paper has classifiers of d0 to d2.
+        drop_rate: stochastic depth of the last block.
+    """
+    backbone = replace(variant(name).backbone, feature_width=256, space_to_depth=False)
+    return average_features(backbone.features(image, style, drop_rate=drop_rate))
 
 
 def average_features(features: Mapping[int, Tensor], name: str = "average") -> Tensor:
@@ -312,52 +335,3 @@ def average_features(features: Mapping[int, Tensor], name: str = "average") -> T
         )
         maps.append(upsampling(features[level]))
     return layers.Average(name=name)(maps)
-
-
-def eff_spinenet_classifier(
-    name: str,
-    num_classes: int = 1000,
-    size: int | None = None,
-    *,
-    style: BlockStyle | None = None,
-    drop_rate: float = 0.0,
-    dropout: float = 0.2,
-    batch_size: int | None = None,
-) -> keras.Model:
-    """Build an image classifier (section 4.2): mean of P3 to P7, pooled, and a linear layer.
-
-    The features have 256 channels in every variant. Section 4.2 does not say so, but the paper's
-    counts (Table 10) are those of backbones without space-to-depth: so these are.
-
-    Args:
-        name: a variant, d0 to d2 in the paper.
-        num_classes: number of classes.
-        size: side of the square input in pixels, any; Table 10's by default.
-        style: activation; swish by default.
-        drop_rate: stochastic depth of the last block.
-        dropout: rate before the linear layer. The paper trains like EfficientNet, which takes 0.2
-            for B0 and B1 and 0.3 for B2.
-        batch_size: fixed batch, for exports; any batch by default.
-
-    Returns:
-        A functional model from normalized images [batch, size, size, 3] to `logits`
-        [batch, num_classes].
-
-    Raises:
-        InvalidInputError: unknown variant, or a number that is not positive.
-    """
-    chosen = variant(name)
-    side = chosen.classifier_size if size is None else size
-    if side < 1 or num_classes < 1:
-        raise InvalidInputError(
-            f"A classifier needs a positive size and number of classes, not {side}, {num_classes}."
-        )
-    backbone = replace(chosen.backbone, feature_width=256, space_to_depth=False)
-    image = keras.Input((side, side, 3), batch_size=batch_size, name="image")
-    features = backbone.features(image, style or BlockStyle(), drop_rate=drop_rate)
-    x = layers.GlobalAveragePooling2D(name="pool")(average_features(features))
-    x = layers.Dropout(dropout, name="dropout")(x)
-    # As EfficientNet: uniform within 1 / sqrt(classes).
-    init = keras.initializers.VarianceScaling(1 / 3, "fan_out", "uniform")
-    logits = layers.Dense(num_classes, kernel_initializer=init, name="logits")(x)
-    return keras.Model(image, logits, name=f"eff_spinenet_{name}_classifier".replace("-", "_"))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from edgedet.errors import InvalidInputError
 from edgedet.models.blocks import BlockStyle
 from edgedet.models.graph import Tensor
+from edgedet.models.normalization import IMAGENET, LITE, Normalization
 
 SE_RATIO = 0.25
 """Squeeze-and-excite width as a part of the block's input width."""
@@ -125,14 +126,9 @@ class EfficientNet:
             object.__setattr__(self, "se_ratio", 0.0)
 
     @property
-    def mean(self) -> tuple[float, float, float]:
-        """Mean of the published weights' input, in grey levels (0..255), RGB."""
-        return (127.0, 127.0, 127.0) if self.lite else (0.485 * 255, 0.456 * 255, 0.406 * 255)
-
-    @property
-    def std(self) -> tuple[float, float, float]:
-        """Divisor of the published weights' input, in grey levels, RGB."""
-        return (128.0, 128.0, 128.0) if self.lite else (0.229 * 255, 0.224 * 255, 0.225 * 255)
+    def normalization(self) -> Normalization:
+        """What the published weights expect of the input."""
+        return LITE if self.lite else IMAGENET
 
     @property
     def top_channels(self) -> int:

@@ -15,20 +15,11 @@ from edgedet.models.blocks import ACTIVATIONS, BlockStyle
 from edgedet.models.efficientnet import EfficientNet, efficientnet, efficientnet_coefficients
 from edgedet.models.graph import Tensor
 from edgedet.models.mobilenet_v2 import MobileNetV2
+from edgedet.models.normalization import GREY, IMAGENET, Normalization
 from edgedet.models.pyramids import FPN, FUSIONS, NASFPN, BiFPN, Pyramid
 from edgedet.models.resnet import ResNet
 from edgedet.models.spinenet_mobile import HEAD_LAYERS, spinenet_mobile
 from edgedet.spec import AnchorSpec, InputSpec, ModelSpec, OptionValue
-
-Triple = tuple[float, float, float]
-
-_GREY: tuple[Triple, Triple] = ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
-_LITE: tuple[Triple, Triple] = ((127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
-# ImageNet's statistics in grey levels, as EfficientDet's and RetinaNet's published weights expect.
-_IMAGENET: tuple[Triple, Triple] = (
-    (0.485 * 255, 0.456 * 255, 0.406 * 255),
-    (0.229 * 255, 0.224 * 255, 0.225 * 255),
-)
 
 
 class Backbone(Protocol):
@@ -82,7 +73,7 @@ class Preset:
         anchor_scale: side of the first anchor in strides.
         activation: the paper's.
         drop_rate: stochastic depth of the last block.
-        normalization: mean and divisor of the input in grey levels.
+        normalization: of the input, that of published weights.
         published: the paper's figures.
         anytime: heads after every pyramid of the stack (NAS-FPN, section 3.2).
         exit: the pyramid, from 1, whose heads are the network's; None is the last.
@@ -98,7 +89,7 @@ class Preset:
     anchor_scale: float = 4.0
     activation: str = "swish"
     drop_rate: float = 0.0
-    normalization: tuple[Triple, Triple] = _IMAGENET
+    normalization: Normalization = IMAGENET
     published: Published = Published()
     anytime: bool = False
     exit: int | None = None
@@ -161,19 +152,20 @@ def _efficientdets() -> list[Preset]:
             published=Published(77.0, 410.0),
         )
     )
-    for name, (backbone, size, width, stacks, layers, scale, millions) in _LITE_ROWS.items():
+    for name, (variant, size, width, stacks, layers, scale, millions) in _LITE_ROWS.items():
+        lite = efficientnet(variant).backbone
         found.append(
             Preset(
                 f"efficientdet-{name}",
                 _LITE_SOURCE,
                 size,
-                efficientnet(backbone).backbone,
+                lite,
                 HeadSize(layers, width),
                 BiFPN(width, stacks, "sum"),
                 anchor_scale=scale,
                 activation="relu6",
                 drop_rate=0.2,
-                normalization=_LITE,
+                normalization=lite.normalization,
                 published=Published(millions),
             )
         )
@@ -196,13 +188,13 @@ def _eff_spinenets() -> list[Preset]:
         variant = eff_spinenet.variant(name)
         found.append(
             Preset(
-                "sp-efficientnet-b0" if name == "sp-b0" else f"eff-spinenet-{name}",
+                eff_spinenet.full_name(name),
                 _SP_EFFICIENTNET if name == "sp-b0" else _EFF_SPINENET,
                 variant.size,
                 variant.backbone,
                 HeadSize(variant.head_layers, variant.backbone.feature_width),
                 anchor_scale=anchor_scale,
-                normalization=_GREY if name.startswith("m") else _IMAGENET,
+                normalization=GREY if name.startswith("m") else IMAGENET,
                 published=Published(millions, billions, ap, classes=91),
             )
         )
@@ -280,7 +272,7 @@ def _pyramid_detectors() -> list[Preset]:
         NASFPN(48, 3, separable=True),
         levels=(3, 6),
         activation="relu6",
-        normalization=_GREY,
+        normalization=GREY,
         published=Published(2.16, 1.52 / 2, 24.2, classes=91),
     )
     found += [
@@ -520,10 +512,10 @@ def preset_spec(
         InvalidInputError: unknown name, or a value out of range.
     """
     name, named = parse_name(name)
-    activation = activation or named.pop("activation", None)
-    named.pop("activation", None)
+    named_activation = named.pop("activation", None)
     options = {**named, **options}
     chosen = preset(name, options)
+    activation = activation or named_activation or chosen.activation
     side = chosen.size if size is None else size
     multiple = 2 ** chosen.levels[1]
     if side != chosen.size and (side <= 0 or side % multiple):
@@ -531,19 +523,18 @@ def preset_spec(
             f"The input size of {name} must be a multiple of {multiple}, the stride of its "
             f"coarsest level P{chosen.levels[1]}, not {side}."
         )
-    if activation is not None and activation not in ACTIVATIONS:
+    if activation not in ACTIVATIONS:
         raise InvalidInputError(
             f"There is no activation {activation!r}; choose one of {', '.join(ACTIVATIONS)}."
         )
-    mean, std = chosen.normalization
     return ModelSpec(
         name=name,
-        input=InputSpec(side, side, mean, std),
+        input=InputSpec(side, side, *chosen.normalization),
         anchors=AnchorSpec(
             *chosen.levels, scale=chosen.anchor_scale if anchor_scale is None else anchor_scale
         ),
         labels=tuple(labels),
         category_ids=tuple(range(1, len(labels) + 1) if category_ids is None else category_ids),
-        activation=activation or chosen.activation,
+        activation=activation,
         options=options,
     )

@@ -11,7 +11,7 @@ from keras import layers
 
 from edgedet.models.blocks import BlockStyle
 from edgedet.models.dropblock import DropBlock
-from edgedet.models.graph import Feature, Node, Tensor, walk
+from edgedet.models.graph import Block, Feature, Fuse, Node, Resample, Tensor, walk
 from edgedet.models.layers import NearestUpsampling, WeightedFusion
 
 FUSIONS = ("fast", "softmax", "sum")
@@ -51,9 +51,7 @@ def bifpn_nodes(levels: Sequence[int]) -> tuple[Node, ...]:
     nodes: list[Node] = []
     newest = list(range(count))  # the latest node of each level
     for place in range(count - 2, -1, -1):
-        nodes.append(
-            Node(levels[place], (place, newest[place + 1]), output=place == 0 or count == 1)
-        )
+        nodes.append(Node(levels[place], (place, newest[place + 1]), output=place == 0))
         newest[place] = count + len(nodes) - 1
     for place in range(1, count):
         inputs = {place: None, newest[place]: None, newest[place - 1]: None}
@@ -136,6 +134,32 @@ def _pooled(x: Tensor, pool: int, stride: int, name: str) -> Tensor:
     return layers.MaxPooling2D(pool, strides=stride, padding="same", name=name)(x)
 
 
+def _stacked(
+    pyramid: BiFPN | NASFPN,
+    entries: Sequence[Feature],
+    *,
+    resample: Resample,
+    fuse: Fuse,
+    block: Block,
+) -> list[dict[int, Tensor]]:
+    """Walk the pyramid's table as often as it is stacked; the maps by level after each time."""
+    levels, nodes = pyramid.table([entry.level for entry in entries])
+    stacks: list[dict[int, Tensor]] = []
+    for stack in range(pyramid.stacks):
+        outputs = walk(
+            nodes,
+            entries,
+            [pyramid.width] * len(nodes),
+            resample=resample,
+            fuse=fuse,
+            block=block,
+            prefix=f"{pyramid.name}_{stack}_",
+        )
+        entries = [Feature(level, outputs[level]) for level in levels]
+        stacks.append({level: outputs[level] for level in levels})
+    return stacks
+
+
 @dataclass(frozen=True)
 class BiFPN:
     """Bidirectional pyramid with weighted fusion (EfficientDet, section 3).
@@ -167,21 +191,13 @@ class BiFPN:
             name = f"{self.name}_entry_{level}"
             coarsest = _projected(style, entries[-1], self.width, name)
             entries.append(Feature(level, _pooled(coarsest.tensor, 3, 2, f"{name}_pool")))
-        _, nodes = self.table(levels)
-        stacks = []
-        for stack in range(self.stacks):
-            outputs = walk(
-                nodes,
-                entries,
-                [self.width] * len(nodes),
-                resample=partial(self._resample, style, _sizes(entries)),
-                fuse=partial(self._fuse, style),
-                block=partial(self._block, style),
-                prefix=f"{self.name}_{stack}_",
-            )
-            stacks.append({level: outputs[level] for level in levels})
-            entries = [Feature(level, outputs[level]) for level in levels]
-        return stacks
+        return _stacked(
+            self,
+            entries,
+            resample=partial(self._resample, style, _sizes(entries)),
+            fuse=partial(self._fuse, style),
+            block=partial(self._block, style),
+        )
 
     def _resample(
         self,
@@ -318,21 +334,13 @@ class NASFPN:
             else:
                 name = f"{self.name}_entry_{level}_pool"
                 entries.append(Feature(level, _pooled(entries[-1].tensor, 2, 2, name)))
-        _, nodes = self.table(levels)
-        stacks = []
-        for stack in range(self.stacks):
-            outputs = walk(
-                nodes,
-                entries,
-                [self.width] * len(nodes),
-                resample=partial(self._resample, _sizes(entries)),
-                fuse=partial(self._fuse, _sizes(entries)),
-                block=partial(self._block, style),
-                prefix=f"{self.name}_{stack}_",
-            )
-            stacks.append({level: outputs[level] for level in levels})
-            entries = [Feature(level, outputs[level]) for level in levels]
-        return stacks
+        return _stacked(
+            self,
+            entries,
+            resample=partial(self._resample, _sizes(entries)),
+            fuse=self._fuse,
+            block=partial(self._block, style),
+        )
 
     def _resample(
         self,
@@ -349,13 +357,7 @@ class NASFPN:
             return _pooled(feature.tensor, factor, factor, f"{name}_pool")
         return feature.tensor
 
-    def _fuse(
-        self,
-        sizes: Mapping[int, tuple[int, int]],
-        features: Sequence[Feature],
-        op: str,
-        name: str,
-    ) -> Tensor:
+    def _fuse(self, features: Sequence[Feature], op: str, name: str) -> Tensor:
         tensors = [feature.tensor for feature in features]
         if op == "global_pooling":
             # The coarser of the two decides how much of the finer one passes (Fig. 5).

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import operator
 from typing import Any
 
 import keras
@@ -74,10 +72,7 @@ class DetectionLearner(keras.Model):
         # An anytime network learns at every exit (deep supervision: NAS-FPN, section 3.2).
         exits = sorted({name.partition("class_")[0] for name in y_pred if "class_" in name})
         losses = [self._loss(y_pred, prefix, assigned) for prefix in exits]
-        class_loss, box_loss = (
-            functools.reduce(operator.add, parts) / len(exits)
-            for parts in zip(*losses, strict=True)
-        )
+        class_loss, box_loss = (sum(parts) / len(exits) for parts in zip(*losses, strict=True))
         self.class_loss.update_state(class_loss)
         self.box_loss.update_state(box_loss)
         if training:

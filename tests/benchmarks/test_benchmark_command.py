@@ -7,15 +7,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from edgedet.benchmarks.cold_start import measure_cold_start
-from edgedet.cli import main
 from edgedet.errors import EdgeDetError
 
 ROOT = Path(__file__).parents[2]
@@ -23,41 +22,18 @@ MODEL = ROOT / "tests" / "runtime" / "data" / "blocks-int8.tflite"
 FLOAT_MODEL = MODEL.with_name("blocks-float32.tflite")
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What the command left behind: exit status, standard output, standard error."""
-
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
-def benchmark(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Outcome]:
+def benchmark(tmp_path: Path, edgedet: Callable[..., Any]) -> Callable[..., Any]:
     """Runs `edgedet benchmark` with few runs on a picture with one object."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "100")
     picture = np.full((96, 128, 3), 128, np.uint8)
     picture[32:48, 32:48] = (255, 0, 0)
     Image.fromarray(picture).save(tmp_path / "picture.png")
-
-    def run(*words: object) -> Outcome:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main(
-                ["benchmark", "--runs", "10", "--warmup", "1", "--source", "picture.png"]
-                + [str(word) for word in words]
-            )
-        captured = capfd.readouterr()
-        return Outcome(int(stop.value.code or 0), captured.out, captured.err)
-
-    return run
+    options = ("--runs", 10, "--warmup", 1, "--source", "picture.png")
+    return lambda *words: edgedet("benchmark", *options, *words)
 
 
 def test_json_is_one_object_with_every_figure(
-    benchmark: Callable[..., Outcome], tmp_path: Path
+    benchmark: Callable[..., Any], tmp_path: Path
 ) -> None:
     outcome = benchmark(MODEL, FLOAT_MODEL, "--threads", "1,2", "--json")
     assert outcome.code == 0
@@ -86,7 +62,7 @@ def test_json_is_one_object_with_every_figure(
 
 
 def test_the_terminal_shows_each_step_and_the_next_command(
-    benchmark: Callable[..., Outcome],
+    benchmark: Callable[..., Any],
 ) -> None:
     outcome = benchmark(MODEL, "--threads", 1)
     steps = [line.split("│")[1].strip() for line in outcome.out.splitlines() if "│" in line]
@@ -108,7 +84,7 @@ def test_the_terminal_shows_each_step_and_the_next_command(
     ],
 )
 def test_wrong_input_costs_one_sentence_and_leaves_nothing(
-    words: list[object], sentence: str, benchmark: Callable[..., Outcome], tmp_path: Path
+    words: list[object], sentence: str, benchmark: Callable[..., Any], tmp_path: Path
 ) -> None:
     outcome = benchmark(*words)
     assert outcome.code == 2

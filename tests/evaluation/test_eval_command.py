@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgedet.cli import main
 from edgedet.evaluation import METRICS
 
 # Finds squares of pure red, green and blue where they fill a cell of its input of 64x64.
@@ -26,15 +24,6 @@ SCENES: dict[int, list[tuple[str, int, int]]] = {
     7: [("green", 0, 112)],
     55: [],
 }
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What the command left behind: exit status, standard output, standard error."""
-
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture
@@ -74,27 +63,16 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def evaluate(
-    data: Path,
-    tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Callable[..., Outcome]:
+def evaluate(data: Path, edgedet: Callable[..., Any]) -> Callable[..., Any]:
     """Runs `edgedet eval` on the scenes, in their directory."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "100")
 
-    def run(*words: object, command: str = "eval", model: Path = MODEL) -> Outcome:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main([command, "--model", str(model), "--data", str(data), *map(str, words)])
-        captured = capfd.readouterr()
-        return Outcome(int(stop.value.code or 0), captured.out, captured.err)
+    def run(*words: object, command: str = "eval", model: Path = MODEL) -> Any:
+        return edgedet(command, "--model", model, "--data", data, *words)
 
     return run
 
 
-def test_json_is_one_object_with_the_scores(evaluate: Callable[..., Outcome]) -> None:
+def test_json_is_one_object_with_the_scores(evaluate: Callable[..., Any]) -> None:
     outcome = evaluate("--json", "--threads", 1)
     assert outcome.code == 0
     content = json.loads(outcome.out)
@@ -108,9 +86,7 @@ def test_json_is_one_object_with_the_scores(evaluate: Callable[..., Outcome]) ->
     assert [entry["category_id"] for entry in content["per_class"]] == [10, 20, 30]
 
 
-def test_the_files_lie_in_the_run_directory(
-    evaluate: Callable[..., Outcome], tmp_path: Path
-) -> None:
+def test_the_files_lie_in_the_run_directory(evaluate: Callable[..., Any], tmp_path: Path) -> None:
     content = json.loads(evaluate("--json", "--save-json", "--name", "first").out)
     directory = Path(content["directory"])
     assert (tmp_path / directory).samefile(tmp_path / "runs/eval/first")
@@ -124,7 +100,7 @@ def test_the_files_lie_in_the_run_directory(
 
 
 def test_the_terminal_shows_points_of_100_and_the_next_command(
-    evaluate: Callable[..., Outcome],
+    evaluate: Callable[..., Any],
 ) -> None:
     outcome = evaluate()
     rows = [[cell.strip() for cell in line.split("│")] for line in outcome.out.splitlines()]
@@ -133,11 +109,11 @@ def test_the_terminal_shows_points_of_100_and_the_next_command(
     assert outcome.out.splitlines()[-1] == f"next: edgedet benchmark {MODEL}"
 
 
-def test_val_is_another_name_for_it(evaluate: Callable[..., Outcome]) -> None:
+def test_val_is_another_name_for_it(evaluate: Callable[..., Any]) -> None:
     assert json.loads(evaluate("--json", command="val").out)["images"] == 3
 
 
-def test_limit_takes_the_first_images(evaluate: Callable[..., Outcome]) -> None:
+def test_limit_takes_the_first_images(evaluate: Callable[..., Any]) -> None:
     content = json.loads(evaluate("--json", "--limit", 1).out)
     assert (content["images"], content["truths"], content["limit"]) == (1, 2, 1)
 
@@ -152,7 +128,7 @@ def test_limit_takes_the_first_images(evaluate: Callable[..., Outcome]) -> None:
     ],
 )
 def test_wrong_options_cost_one_sentence_and_leave_nothing(
-    words: list[object], sentence: str, evaluate: Callable[..., Outcome], tmp_path: Path
+    words: list[object], sentence: str, evaluate: Callable[..., Any], tmp_path: Path
 ) -> None:
     outcome = evaluate(*words)
     assert outcome.code == 2
@@ -164,7 +140,7 @@ def test_wrong_options_cost_one_sentence_and_leave_nothing(
 
 
 def test_a_damaged_picture_is_named_and_nothing_is_left(
-    evaluate: Callable[..., Outcome], tmp_path: Path
+    evaluate: Callable[..., Any], tmp_path: Path
 ) -> None:
     picture = tmp_path / "images" / "7.png"
     picture.write_bytes(picture.read_bytes()[:60])

@@ -6,10 +6,14 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import functools
+from collections.abc import Callable, Iterator
+
 import keras
 import pytest
 
-from edgedet.models import build, preset_spec
+from edgedet.cli.models import count_spec, paper_spec
+from edgedet.models import Count, build, preset_spec
 from edgedet.spec import ModelSpec
 
 LABELS = ("cat", "dog", "bird")
@@ -24,3 +28,23 @@ def small_spec() -> ModelSpec:
 def small_network(small_spec: ModelSpec) -> keras.Model:
     keras.utils.set_random_seed(1)
     return build(small_spec)
+
+
+@pytest.fixture(scope="session")
+def counted() -> Callable[[str], Count]:
+    """The cost of a preset with as many classes as its paper counts; each is counted once."""
+
+    @functools.cache
+    def count_preset(name: str) -> Count:
+        found = count_spec(paper_spec(name))
+        keras.backend.clear_session()
+        return found
+
+    return count_preset
+
+
+@pytest.fixture
+def without_weights() -> Iterator[None]:
+    """Networks have shapes alone: making the weights takes two thirds of the time."""
+    with keras.StatelessScope(initialize_variables=False):
+        yield

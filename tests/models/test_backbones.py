@@ -21,6 +21,7 @@ def _shapes(features: dict[int, Tensor]) -> dict[int, tuple[int, ...]]:
     return {level: tuple(tensor.shape[1:]) for level, tensor in features.items()}
 
 
+@pytest.mark.usefixtures("without_weights")
 def test_mobilenet_v2_is_exact_with_and_without_its_top_convolution() -> None:
     image = keras.Input((64, 96, 3))
     backbone = MobileNetV2()
@@ -38,6 +39,7 @@ def test_mobilenet_v2_is_exact_with_and_without_its_top_convolution() -> None:
     assert _trainable(keras.Model(image, backbone.top(features[5], style))) == 2_223_872
 
 
+@pytest.mark.usefixtures("without_weights")
 @pytest.mark.parametrize("width", [0.35, 0.75, 1.4])
 def test_mobilenet_v2_scales_as_keras_applications_does(width: float) -> None:
     image = keras.Input((32, 32, 3))
@@ -49,6 +51,7 @@ def test_mobilenet_v2_scales_as_keras_applications_does(width: float) -> None:
 
 
 # torchvision's totals less their 1000-class layer of 2 049 000 parameters.
+@pytest.mark.usefixtures("without_weights")
 @pytest.mark.parametrize(("depth", "params"), [(50, 23_508_032), (101, 42_500_160)])
 def test_resnet_is_exact(depth: int, params: int) -> None:
     image = keras.Input((64, 96, 3))
@@ -106,6 +109,7 @@ def _drop_rates(backbone: MobileNetV2 | ResNet) -> list[float]:
     return sorted(layer.rate for layer in network.layers if layer.name.endswith("_drop"))
 
 
+@pytest.mark.usefixtures("without_weights")
 def test_stochastic_depth_grows_with_the_block() -> None:
     # Of 17 blocks of MobileNetV2, those with a shortcut; of 16 of ResNet-50, all but the first.
     residual = [2, 4, 5, 7, 8, 9, 11, 12, 14, 15]

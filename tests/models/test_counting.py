@@ -12,7 +12,6 @@ from keras import layers
 
 from edgedet.errors import InvalidInputError
 from edgedet.models import count, count_macs
-from edgedet.models.counting import PARTS
 
 Shape = tuple[int | None, ...]
 
@@ -43,7 +42,37 @@ SINGLE_LAYERS = [
     ),
     # every input place is spread by all 3x3x3x5 weights
     ("transposed", (4, 4, 3), layers.Conv2DTranspose(5, 3, 2, "same"), 140, 16 * 135),
+    ("transposed, packed", (4, 4, 3), layers.Conv2DTranspose(5, 2, 2), 65, 16 * 60),
+    # 10 - 4 = 6 places
+    ("1D", (10, 3), layers.Conv1D(4, 5), 64, 6 * 60),
+    ("1D, groups", (10, 4), layers.Conv1D(6, 3, padding="causal", groups=2), 42, 10 * 36),
+    ("1D, depthwise", (10, 3), layers.DepthwiseConv1D(3, 2, "same", 2), 24, 5 * 18),
+    (
+        "1D, separable",
+        (10, 3),
+        layers.SeparableConv1D(5, 3, depth_multiplier=2),
+        18 + 30 + 5,
+        8 * (18 + 30),
+    ),
+    ("1D, transposed", (4, 3), layers.Conv1DTranspose(5, 3, 2), 50, 4 * 45),
+    # (3, 2, 2) places of 2x2x2x3 weights
+    ("3D", (4, 3, 3, 3), layers.Conv3D(5, 2, use_bias=False), 120, 12 * 120),
+    ("3D, groups", (4, 4, 4, 4), layers.Conv3D(2, 2, 2, groups=2), 34, 8 * 32),
+    (
+        "3D, channels first",
+        (3, 4, 3, 3),
+        layers.Conv3D(5, 2, data_format="channels_first", use_bias=False),
+        120,
+        12 * 120,
+    ),
+    ("3D, transposed", (2, 2, 3, 4), layers.Conv3DTranspose(5, 3), 545, 12 * 540),
     ("dense", (7,), layers.Dense(10), 80, 70),
+    # 6 places, from 4 to 2x5 numbers each
+    ("einsum", (6, 4), layers.EinsumDense("abc,cde->abde", (None, 2, 5)), 40, 6 * 40),
+    ("einsum of any axes", (3, 2, 4), layers.EinsumDense("...x,xy->...y", 5), 20, 6 * 20),
+    # a sum over both axes: 24 inputs, each with 5 weights; and one weight for each input
+    ("einsum of two sums", (6, 4), layers.EinsumDense("abc,bcd->ad", 5), 120, 120),
+    ("einsum without a sum", (6, 4), layers.EinsumDense("abc,bc->abc", (6, 4)), 24, 24),
     ("dense at each place", (8, 8, 4), layers.Dense(5), 25, 64 * 20),
     ("pooled", (8, 8, 4), layers.AveragePooling2D(2), 0, 0),
     ("normalization", (8, 8, 4), layers.BatchNormalization(), 8, 0),
@@ -146,7 +175,7 @@ def test_the_parts_and_levels_of_a_detector_add_up(small_network: keras.Model) -
     assert totals[0] == sum(weight.numpy().size for weight in small_network.trainable_weights)
     assert totals[0] + counted.untrained == small_network.count_params()
     parts = counted.by_part()
-    assert list(parts) == [part for part in PARTS if part != "pyramid"]
+    assert list(parts) == ["backbone", "class head", "box head"]
     assert tuple(map(sum, zip(*parts.values(), strict=True))) == totals
     maps = [layer for layer in counted.layers if layer.level is not None]
     levels = replace(counted, layers=tuple(maps)).by_level()

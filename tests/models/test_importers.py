@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import pytest
 
-from edgedet import archive, cli
+from edgedet import archive
 from edgedet.errors import InvalidInputError, MissingFileError
 from edgedet.models import build, load_model
 from edgedet.models.importers import model_garden
@@ -28,6 +28,7 @@ from edgedet.models.importers.model_garden import read as read_model_garden
 from edgedet.models.importers.tensorflow_checkpoint import Checkpoint, read_checkpoint
 
 Arrays = dict[str, np.ndarray]
+Command = Callable[..., Any]
 
 CLASSES, WIDTH, HEAD_LAYERS = 3, 8, 3
 # EfficientNet-B0: repeats, kernel, expansion, width.
@@ -670,12 +671,6 @@ def test_published_detectors_count_cocos_ids_with_their_gaps() -> None:
     assert published_labels(2) == (("class 1", "class 2"), (1, 2))
 
 
-def run(*words: object) -> int:
-    with pytest.raises(SystemExit) as ended:
-        cli.main([str(word) for word in words])
-    return int(ended.value.code or 0)
-
-
 @pytest.fixture(scope="module")
 def effdet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("effdet") / "d0.safetensors"
@@ -687,11 +682,12 @@ COMMAND = ("--from", "effdet", "--model", "efficientdet-d0-1@8", "--imgsz", 128)
 
 
 def test_the_command_writes_a_model_and_says_what_it_used(
-    effdet_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    effdet_file: Path, tmp_path: Path, edgedet: Command
 ) -> None:
     out = tmp_path / "d0.keras"
-    assert run("import", effdet_file, *COMMAND, "--out", out, "--json") == 0
-    report = json.loads(capfd.readouterr().out)
+    done = edgedet("import", effdet_file, *COMMAND, "--out", out, "--json")
+    assert done.code == 0
+    report = json.loads(done.out)
     assert report["labels"] == ["class 1", "class 2", "class 3"]
     assert report["untouched"] == []
     assert len(report["used"]) + len(report["unused"]) == len(effdet_state())
@@ -703,15 +699,15 @@ def test_the_command_writes_a_model_and_says_what_it_used(
 
 
 def test_the_command_takes_labels_and_names_what_they_leave_at_its_start(
-    effdet_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    effdet_file: Path, tmp_path: Path, edgedet: Command
 ) -> None:
     labels = tmp_path / "labels.txt"
     labels.write_text("cat\ndog\n\n", encoding="utf-8")
     out = tmp_path / "pets.keras"
-    assert run("import", effdet_file, *COMMAND, "--out", out, "--labels", labels) == 0
-    said = capfd.readouterr().out
-    assert "at a fresh start: 2: class_predictor_pointwise/kernel, class_pred" in said
-    assert "next: edgedet train --model efficientdet-d0-1@8 --weights" in said
+    done = edgedet("import", effdet_file, *COMMAND, "--out", out, "--labels", labels)
+    assert done.code == 0
+    assert "at a fresh start: 2: class_predictor_pointwise/kernel, class_pred" in done.out
+    assert "next: edgedet train --model efficientdet-d0-1@8 --weights" in done.out
     assert archive.read_spec(out).labels == ("cat", "dog")
 
 
@@ -735,15 +731,13 @@ def test_the_command_takes_labels_and_names_what_they_leave_at_its_start(
 def test_the_command_refuses_bad_input_in_one_sentence(
     effdet_file: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    edgedet: Command,
     words: tuple[object, ...],
     said: str,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert run("import", effdet_file, *words) == 2
-    error = capfd.readouterr().err
-    assert error.startswith("error: ")
-    assert said in error
-    assert error.count("\n") == 1
+    done = edgedet("import", effdet_file, *words)
+    assert done.code == 2
+    assert done.err.startswith("error: ")
+    assert said in done.err
+    assert done.err.count("\n") == 1
     assert not list(tmp_path.iterdir())

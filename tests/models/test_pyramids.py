@@ -144,7 +144,7 @@ def test_odd_maps_are_enlarged_to_the_nearest_pixel_above_and_left() -> None:
 def test_nas_fpns_pooling_lets_the_coarse_map_gate_the_fine_one() -> None:
     pyramid = NASFPN(4, 1)
     coarse, fine = keras.Input((2, 2, 4)), keras.Input((2, 2, 4))
-    merged = pyramid._fuse({}, [Feature(3, fine), Feature(5, coarse)], "global_pooling", "fusion")
+    merged = pyramid._fuse([Feature(3, fine), Feature(5, coarse)], "global_pooling", "fusion")
     network = keras.Model([coarse, fine], merged)
     a, b = RNG.normal(size=(2, 1, 2, 2, 4)).astype(np.float32)
     gate = 1 / (1 + np.exp(-a.max(axis=(1, 2), keepdims=True)))

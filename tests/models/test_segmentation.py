@@ -24,6 +24,7 @@ def _maps(levels: range, channels: int = 8, side: int = 128) -> dict[int, object
     return {level: keras.Input((side // 2**level,) * 2 + (channels,)) for level in levels}
 
 
+@pytest.mark.usefixtures("without_weights")
 @pytest.mark.parametrize(
     ("name", "width", "multiply_adds", "paper"),
     [("d0", 64, 1_891_148_576, 2.1), ("d2", 112, 3_541_154_832, 3.8)],
@@ -41,6 +42,7 @@ def test_eff_spinenet_costs_what_table_11_prints(
     assert counted / 1e9 == pytest.approx(paper, rel=0.1)
 
 
+@pytest.mark.usefixtures("without_weights")
 def test_efficientdet_has_the_size_that_table_3_prints() -> None:
     network = efficientdet_segmenter("b4")
     assert network.output.shape == (None, 128, 128, 21)
@@ -84,6 +86,20 @@ def test_logits_of_full_size_are_the_others_resized() -> None:
     np.testing.assert_allclose(np.asarray(full(images)), np.asarray(resized), atol=1e-5)
     # Corners lie outside the outermost cells' centres and keep their values.
     np.testing.assert_allclose(np.asarray(resized)[0, 0, 0], logits[0, 0, 0], atol=1e-5)
+
+
+@pytest.mark.usefixtures("without_weights")
+def test_the_head_is_a_part_of_its_own() -> None:
+    network = efficientdet_segmenter("lite0", 3, 128, pyramid=BiFPN(16, 1))
+    parts = count(network).by_part()
+    assert list(parts) == ["backbone", "pyramid", "segmentation head"]
+    # Depthwise and pointwise with bias, normalization: of 16 channels, then of 256; the predictor.
+    first, others = 9 * 16 + 16 * 256, 9 * 256 + 256 * 256
+    predictor = 9 * 256 + 256 * 3
+    assert parts["segmentation head"] == (
+        first + 2 * others + 3 * (256 + 512) + predictor + 3,
+        32 * 32 * (first + 2 * others + predictor),
+    )
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import keras
@@ -11,37 +12,25 @@ import pytest
 
 from edgedet.errors import InvalidInputError
 from edgedet.models.blocks import BlockStyle
+from edgedet.models.classifiers import CLASSIFIERS, build_classifier
 from edgedet.models.counting import Count, count
 from edgedet.models.eff_spinenet import (
     ALLOCATION,
     LEVELS,
     NODES,
     SP_WIDTHS,
+    VARIANTS,
     WIDTHS,
     EffSpineNet,
     average_features,
-    eff_spinenet_classifier,
+    full_name,
     variant,
     widths_from_allocation,
 )
-from edgedet.models.heads import Head
 from edgedet.models.layers import StochasticDepth, WeightedFusion
-from edgedet.models.spinenet_mobile import HEAD_LAYERS, SpineNetMobile, spinenet_mobile
+from edgedet.models.spinenet_mobile import spinenet_mobile
 
 ANCHORS = 9
-
-
-def _detector(
-    backbone: EffSpineNet | SpineNetMobile, size: int, head_layers: int, classes: int
-) -> keras.Model:
-    style = BlockStyle()
-    image = keras.Input((size, size, 3))
-    features = backbone.features(image, style)
-    outputs = {}
-    for name, channels in (("class", ANCHORS * classes), ("box", ANCHORS * 4)):
-        head = Head(name, channels, style=style, depth=head_layers, width=backbone.feature_width)
-        outputs |= head(features)
-    return keras.Model(image, outputs)
 
 
 def _multiply_adds_in_the_papers_order(counted: Count) -> int:
@@ -78,33 +67,35 @@ class Row:
     ],
     ids=lambda row: row.name,
 )
-def test_detectors_count_as_the_papers(row: Row) -> None:
-    chosen = variant(row.name)
-    counted = count(_detector(chosen.backbone, chosen.size, chosen.head_layers, 91))
-    assert counted.parameters == row.at_91
+def test_detectors_count_as_the_papers(row: Row, counted: Callable[[str], Count]) -> None:
+    cost = counted(full_name(row.name))
+    assert cost.parameters == row.at_91
     # Fewer classes narrow the class predictor alone.
-    assert counted.parameters - (chosen.backbone.feature_width + 1) * ANCHORS * 11 == row.at_80
-    multiply_adds = _multiply_adds_in_the_papers_order(counted) / 1e9
+    width = variant(row.name).backbone.feature_width
+    assert cost.parameters - (width + 1) * ANCHORS * 11 == row.at_80
+    multiply_adds = _multiply_adds_in_the_papers_order(cost) / 1e9
     assert multiply_adds == pytest.approx(row.in_the_papers_order, abs=5e-5)
-    assert counted.parameters / 1e6 == pytest.approx(row.paper_parameters, rel=0.03)
+    assert cost.parameters / 1e6 == pytest.approx(row.paper_parameters, rel=0.03)
     # The paper's profiler also counts activations, biases and normalizations.
     assert multiply_adds == pytest.approx(row.paper_multiply_adds, rel=0.065)
 
 
-def test_the_ablations_of_table_9() -> None:
+def test_the_ablations_of_table_9(counted: Callable[[str], Count]) -> None:
     without = replace(variant("d0").backbone, space_to_depth=False)
-    model_1 = count(_detector(without, 512, 3, 91))
-    assert model_1.parameters == 3_306_190
+    image = keras.Input((128, 128, 3))
+    model_1 = count(keras.Model(image, without.features(image, BlockStyle())))
+    heads = [counted("eff-spinenet-d0").by_part()[f"{head} head"][0] for head in ("class", "box")]
+    assert model_1.parameters + sum(heads) == 3_306_190
     assert not [layer for layer in model_1.layers if "s2d" in layer.name]
     # 15 nodes with two weights, and node 15 with three.
     fusions = [layer.parameters for layer in model_1.layers if layer.kind == "WeightedFusion"]
     assert sum(fusions) == 33
-    image = keras.Input((128, 128, 3))
     features = replace(without, weighted_fusion=False).features(image, BlockStyle())
     model_2 = keras.Model(image, features)
     assert not [layer for layer in model_2.layers if isinstance(layer, WeightedFusion)]
 
 
+@pytest.mark.usefixtures("without_weights")
 def test_squeeze_and_excite_can_be_left_out() -> None:
     image = keras.Input((128, 128, 3))
     features = EffSpineNet(0.4, 24, se_ratio=0).features(image, BlockStyle())
@@ -139,19 +130,14 @@ def test_allocations_that_fit_no_network_are_refused(allocation: list[int], said
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "parameters", "millions"),
-    [
-        ("49", 384, 2_337_579, 2.338),
-        ("49s", 384, 1_030_653, 1.031),
-        ("49xs", 256, 872_711, 0.873),
-    ],
+    ("name", "parameters", "millions"),
+    [("49", 2_337_579, 2.338), ("49s", 1_030_653, 1.031), ("49xs", 872_711, 0.873)],
 )
 def test_mobile_spinenet_counts_as_released(
-    name: str, size: int, parameters: int, millions: float
+    name: str, parameters: int, millions: float, counted: Callable[[str], Count]
 ) -> None:
-    counted = count(_detector(spinenet_mobile(name), size, HEAD_LAYERS, 91))
-    assert counted.parameters == parameters
-    assert counted.parameters / 1e6 == pytest.approx(millions, abs=5e-4)
+    assert counted(f"spinenet-mobile-{name}").parameters == parameters
+    assert parameters / 1e6 == pytest.approx(millions, abs=5e-4)
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +187,7 @@ def test_mobile_spinenet_computes(mobile: keras.Model) -> None:
     assert all(np.isfinite(maps).all() and np.ptp(maps) > 0 for maps in features.values())
 
 
+@pytest.mark.usefixtures("without_weights")
 def test_stochastic_depth_grows_to_the_last_block() -> None:
     image = keras.Input((128, 128, 3))
     network = keras.Model(image, EffSpineNet(0.4, 24).features(image, BlockStyle(), drop_rate=0.2))
@@ -212,6 +199,7 @@ def test_stochastic_depth_grows_to_the_last_block() -> None:
     }
 
 
+@pytest.mark.usefixtures("without_weights")
 def test_repeats_add_blocks_to_their_node_only() -> None:
     image = keras.Input((128, 128, 3))
     repeats = (1, 2, *(1,) * 16)
@@ -224,6 +212,7 @@ def test_repeats_add_blocks_to_their_node_only() -> None:
     assert network.get_layer("node_1_block1_add").output.shape[1:3] == (32, 32)
 
 
+@pytest.mark.usefixtures("without_weights")
 def test_odd_sizes_are_rounded_up_level_by_level() -> None:
     image = keras.Input((240, 200, 3))
     features = EffSpineNet(0.4, 24).features(image, BlockStyle())
@@ -250,8 +239,6 @@ def test_odd_sizes_are_rounded_up_level_by_level() -> None:
             lambda: EffSpineNet().features(keras.Input((None, 128, 3)), BlockStyle()),
             "images of a known size",
         ),
-        (lambda: eff_spinenet_classifier("d0", 0), "positive size and number of classes"),
-        (lambda: eff_spinenet_classifier("d0", size=-1), "positive size and number of classes"),
     ],
 )
 def test_what_fits_no_network_is_refused(make: object, said: str) -> None:
@@ -259,20 +246,27 @@ def test_what_fits_no_network_is_refused(make: object, said: str) -> None:
         make()  # type: ignore[operator]
 
 
+@pytest.mark.usefixtures("without_weights")
 @pytest.mark.parametrize(
-    ("name", "size", "parameters", "paper_parameters", "paper_multiply_adds"),
+    ("name", "size", "dropout", "parameters", "paper_parameters", "paper_multiply_adds"),
     [
-        ("d0", 224, 3_563_679, 3.57, 0.38),
-        ("d1", 240, 4_963_394, 4.97, 0.70),
-        ("d2", 256, 5_895_109, 5.83, 0.89),
+        ("d0", 224, 0.2, 3_563_679, 3.57, 0.38),
+        ("d1", 240, 0.2, 4_963_394, 4.97, 0.70),
+        ("d2", 256, 0.3, 5_895_109, 5.83, 0.89),
     ],
 )
 def test_classifiers_count_as_table_10(
-    name: str, size: int, parameters: int, paper_parameters: float, paper_multiply_adds: float
+    name: str,
+    size: int,
+    dropout: float,
+    parameters: int,
+    paper_parameters: float,
+    paper_multiply_adds: float,
 ) -> None:
-    network = eff_spinenet_classifier(name)
+    network = build_classifier(f"eff-spinenet-{name}")
     assert network.input.shape == (None, size, size, 3)
     assert network.output.shape == (None, 1000)
+    assert network.get_layer("dropout").rate == dropout
     counted = count(network)
     assert counted.parameters == parameters
     assert counted.parameters / 1e6 == pytest.approx(paper_parameters, rel=0.015)
@@ -280,9 +274,21 @@ def test_classifiers_count_as_table_10(
     assert multiply_adds == pytest.approx(paper_multiply_adds, rel=0.065)
 
 
+def test_every_variant_classifies() -> None:
+    names = {name for name in CLASSIFIERS if "sp" in name}
+    assert (
+        names
+        == {full_name(name) for name in VARIANTS}
+        == {
+            *(f"eff-spinenet-{size}" for size in ("m0", "m1", "m2", "d0", "d1", "d2")),
+            "sp-efficientnet-b0",
+        }
+    )
+
+
 def test_a_classifier_gives_logits_for_each_image() -> None:
     keras.utils.set_random_seed(0)
-    network = eff_spinenet_classifier("m0", 5, 96)
+    network = build_classifier("eff-spinenet-m0", 5, 96)
     images = np.random.default_rng(0).normal(size=(2, 96, 96, 3)).astype(np.float32)
     logits = np.asarray(network(images))
     assert logits.shape == (2, 5)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,19 +12,9 @@ import pytest
 
 from edgedet import Detector
 from edgedet.archive import read_model
-from edgedet.cli import main
 
 HERE = Path(__file__).parent
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command left behind: exit status, standard output, standard error."""
-
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture(scope="session")
@@ -84,24 +73,3 @@ def scene() -> Callable[..., npt.NDArray[np.uint8]]:
         return picture
 
     return make
-
-
-@pytest.fixture
-def edgedet(
-    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Outcome]:
-    """Runs the command line in an empty directory."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "120")
-
-    def run(*words: object) -> Outcome:
-        capfd.readouterr()
-        code = 0
-        try:
-            main([str(word) for word in words])
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else int(bool(stop.code))
-        captured = capfd.readouterr()
-        return Outcome(code, captured.out, captured.err)
-
-    return run

@@ -8,10 +8,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from edgedet import cli
 from edgedet.models import load_model
 
 
@@ -20,23 +20,15 @@ def _rows(directory: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    def run_command(*words: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as stopped:
-            cli.main([str(word) for word in words])
-        told = capsys.readouterr()
-        return int(stopped.value.code or 0), told.out, told.err
-
-    return run_command
+Command = Callable[..., Any]
 
 
 def test_a_run_stopped_before_its_first_validation_is_validated_then(
-    command: Callable[..., tuple[int, str, str]], digits_yaml: Path, tmp_path: Path
+    edgedet: Command, digits_yaml: Path, tmp_path: Path
 ) -> None:
     words = ["train", "--data", digits_yaml, "--epochs", 5, "--batch", 4, "--imgsz", 128]
     words += ["--scale", 0.9, 1.2, "--activation", "relu6", "--val-every", 5, "--until", 1]
-    code, out, _ = command(*words, "--project", tmp_path, "--json")
+    code, out, _ = edgedet(*words, "--project", tmp_path, "--json")
     assert code == 0
     _, spec = load_model(json.loads(out)["best"])
     assert spec.provenance["training"]["scale"] == [0.9, 1.2]
@@ -44,9 +36,9 @@ def test_a_run_stopped_before_its_first_validation_is_validated_then(
 
 
 def test_the_command_trains_and_prints_one_json_object(
-    command: Callable[..., tuple[int, str, str]], digits_yaml: Path, tmp_path: Path
+    edgedet: Command, digits_yaml: Path, tmp_path: Path
 ) -> None:
-    code, out, _ = command(
+    code, out, _ = edgedet(
         "train",
         "--data",
         digits_yaml,
@@ -88,14 +80,14 @@ def test_the_command_trains_and_prints_one_json_object(
     ],
 )
 def test_bad_input_gives_one_sentence_and_leaves_nothing(
-    command: Callable[..., tuple[int, str, str]],
+    edgedet: Command,
     digits_yaml: Path,
     tmp_path: Path,
     words: list[str],
     said: str,
 ) -> None:
     words = [str(digits_yaml) if word == "DATA" else word for word in words]
-    code, out, err = command("train", *words, "--project", tmp_path / "runs")
+    code, out, err = edgedet("train", *words, "--project", tmp_path / "runs")
     assert code == 2
     assert out == ""
     last = err.strip().splitlines()[-1]

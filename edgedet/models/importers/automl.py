@@ -11,9 +11,9 @@ import keras
 import numpy as np
 
 from edgedet.errors import InvalidInputError
-from edgedet.models.importers.efficientdet_names import Place, Places, refuse_left
+from edgedet.models.importers.efficientdet_names import Place, Places
 from edgedet.models.importers.tensorflow_checkpoint import read_checkpoint
-from edgedet.models.importers.transfer import TransferReport, link, transfer
+from edgedet.models.importers.transfer import TransferReport, link, opened, refuse_left, transfer
 
 _AVERAGE = "/ExponentialMovingAverage"
 _STEM = {"conv": "conv2d", "bn": "tpu_batch_normalization"}
@@ -84,8 +84,7 @@ def import_automl(
         InvalidInputError: a damaged or foreign file, or weights of another architecture; the
             network is as before.
     """
-    arrays = source if isinstance(source, Mapping) else read(source)
-    origin = origin or ("the source" if isinstance(source, Mapping) else str(source))
+    arrays, origin = opened(source, read, origin)
     stem = next((match for match in map(_BACKBONE.fullmatch, arrays) if match), None)
     if stem is None:
         raise InvalidInputError(f"{origin} holds no EfficientDet of google/automl.")

@@ -14,8 +14,15 @@ import keras
 import numpy as np
 
 from edgedet.errors import InvalidInputError, MissingDependencyError, MissingFileError
-from edgedet.models.importers.efficientdet_names import Place, Places, refuse_left
-from edgedet.models.importers.transfer import TransferReport, link, pytorch_layout, transfer
+from edgedet.models.importers.efficientdet_names import Place, Places
+from edgedet.models.importers.transfer import (
+    TransferReport,
+    link,
+    opened,
+    pytorch_layout,
+    refuse_left,
+    transfer,
+)
 
 _STEM = {"conv": "conv_stem", "bn": "bn1"}
 # A block of the first stage has no expansion: what follows is counted from there.
@@ -97,8 +104,8 @@ def import_effdet(
         InvalidInputError: a damaged or foreign file, or weights of another architecture; the
             network is as before.
     """
-    arrays = unwrapped(source if isinstance(source, Mapping) else read(source))
-    origin = origin or ("the source" if isinstance(source, Mapping) else str(source))
+    arrays, origin = opened(source, read, origin)
+    arrays = unwrapped(arrays)
     if "backbone.conv_stem.weight" not in arrays:
         raise InvalidInputError(f"{origin} holds no EfficientDet of effdet.")
     if not backbone_only and "fpn.resample.3.conv.conv.bias" not in arrays:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import keras
@@ -96,22 +96,6 @@ class Places:
     def depends_on_classes(self, path: str) -> bool:
         """Whether the shape of the variable `layer/variable` follows from the number of classes."""
         return path.startswith("class_predictor_pointwise/")
-
-
-def refuse_left(
-    names: Iterable[str], linked: Collection[str], origin: str, network: keras.Model
-) -> None:
-    """Refuse a source with variables that no layer takes: a deeper network's, for example.
-
-    Raises:
-        InvalidInputError: one of `names` is not among the `linked`.
-    """
-    left = [name for name in names if name not in linked]
-    if left:
-        raise InvalidInputError(
-            f"{origin} has {left[0]!r}, for which the network {network.name} has no layer; "
-            "choose weights of its architecture."
-        )
 
 
 def _matches(kind: str, names: Iterable[str]) -> Iterable[re.Match[str]]:

@@ -12,7 +12,14 @@ import keras
 
 from edgedet.errors import InvalidInputError, MissingFileError
 from edgedet.models import mobilenet_v2
-from edgedet.models.importers.transfer import SourceName, TransferReport, link, transfer
+from edgedet.models.importers.transfer import (
+    SourceName,
+    TransferReport,
+    link,
+    opened,
+    refuse_left,
+    transfer,
+)
 
 # B7 with its top takes 270 MB; a compressed file could claim any size.
 _MAX_BYTES = 2**31
@@ -69,8 +76,7 @@ def import_keras_applications(
     layers that the backbone doesn't have; the report lists them.
 
     keras.applications normalizes inside its network, ours take normalized images: the published
-    ImageNet weights expect `EfficientNet.mean` and `.std`, MobileNetV2's 127.5 and 127.5, in grey
-    levels.
+    ImageNet weights expect `EfficientNet.normalization`, MobileNetV2's `normalization.GREY`.
 
     Args:
         source: an HDF5 file of weights, with or without the top: `.weights.h5`, the older `.h5`
@@ -82,12 +88,8 @@ def import_keras_applications(
         InvalidInputError: a damaged or foreign file, or weights of another architecture; the
             network is as before.
     """
-    if isinstance(source, Mapping):
-        origin = "the source"
-        arrays = {_short(name): array for name, array in source.items()}
-    else:
-        origin = str(source)
-        arrays = _read(Path(source))
+    arrays, origin = opened(source, _read)
+    arrays = {_short(name): array for name, array in arrays.items()}
     source_name: SourceName
     if "stem_conv/kernel" in arrays:
         source_name = _efficientnet_name
@@ -105,12 +107,7 @@ def import_keras_applications(
             "an EfficientNet or MobileNetV2 backbone."
         )
     # A deeper source would otherwise pass, its further blocks dropped.
-    left = [name for name in arrays if _SOURCE_BLOCK.match(name) and name not in blocks]
-    if left:
-        raise InvalidInputError(
-            f"{origin} has {left[0]!r}, for which the network {network.name} has no layer; "
-            "choose weights of its architecture."
-        )
+    refuse_left(filter(_SOURCE_BLOCK.match, arrays), blocks, origin, network)
     return transfer(arrays, links, origin=origin)
 
 
@@ -143,11 +140,12 @@ def _short(name: str) -> str:
     return f"{scopes[-1]}/{variable}" if scopes else variable
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(source: str | os.PathLike[str]) -> dict[str, Any]:
     """Every array of a weights file, by `layer/variable`."""
     # h5py comes with Keras; it takes its time to import.
     import h5py  # type: ignore[import-untyped]
 
+    path = Path(source)
     if not path.is_file():
         raise MissingFileError(f"There is no file {path}.")
     try:

@@ -19,9 +19,8 @@ import numpy as np
 
 from edgedet.errors import InvalidInputError
 from edgedet.models import eff_spinenet
-from edgedet.models.importers.efficientdet_names import refuse_left
 from edgedet.models.importers.tensorflow_checkpoint import read_checkpoint
-from edgedet.models.importers.transfer import TransferReport, link, transfer
+from edgedet.models.importers.transfer import TransferReport, link, opened, refuse_left, transfer
 
 _CONV, _DEPTHWISE, _NORM = "conv2d", "depthwise_conv2d", "batch_normalization"
 # What a block builds, in this order.
@@ -80,8 +79,7 @@ def import_model_garden(
         InvalidInputError: a damaged or foreign file, or weights of another architecture; the
             network is as before.
     """
-    arrays = source if isinstance(source, Mapping) else read(source)
-    origin = origin or ("the source" if isinstance(source, Mapping) else str(source))
+    arrays, origin = opened(source, read, origin)
     found = _ranked(arrays, origin)
     if not any(
         name.startswith(("inverted_bottleneck_block", "bottleneck_block")) for name in found

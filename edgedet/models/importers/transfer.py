@@ -9,7 +9,8 @@ An importer is a function from our name of a variable to the source's:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +88,23 @@ def _transposition(*axes: int) -> Transform:
     return transpose
 
 
+def opened(
+    source: str | os.PathLike[str] | Mapping[str, Any],
+    read: Callable[[str | os.PathLike[str]], Mapping[str, Any]],
+    origin: str | None = None,
+) -> tuple[Mapping[str, Any], str]:
+    """The arrays of a source, and what messages call it.
+
+    Args:
+        source: a file, or arrays by name.
+        read: what reads such a file.
+        origin: what to call it; by default the file, or "the source".
+    """
+    if isinstance(source, Mapping):
+        return source, origin or "the source"
+    return read(source), origin or str(source)
+
+
 def link(
     network: keras.Model,
     source_name: SourceName,
@@ -146,6 +164,22 @@ def transfer(
         unused=tuple(name for name in source if name not in used),
         untouched=tuple(untouched),
     )
+
+
+def refuse_left(
+    names: Iterable[str], linked: Collection[str], origin: str, network: keras.Model
+) -> None:
+    """Refuse a source with variables that no layer takes: a deeper network's, for example.
+
+    Raises:
+        InvalidInputError: one of `names` is not among the `linked`.
+    """
+    left = [name for name in names if name not in linked]
+    if left:
+        raise InvalidInputError(
+            f"{origin} has {left[0]!r}, for which the network {network.name} has no layer; "
+            "choose weights of its architecture."
+        )
 
 
 def _value(source: Mapping[str, Any], link: Link, origin: str) -> np.ndarray | None:
