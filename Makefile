@@ -25,7 +25,7 @@ BUILD_FILES := pyproject.toml setup.py CMakeLists.txt \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check-native lint bench bench-native model oracles clean check-demo \
+.PHONY: help demo test check-native lint bench bench-native model zoo oracles clean check-demo \
 	check-test check-tools tree
 
 help: ## list the targets
@@ -84,6 +84,9 @@ model: $(DEVELOPMENT) ## train, convert and measure the bundled model again: 2 h
 	  --data datasets/digits/data.yaml --out runs/train/$(MODEL)
 	$(BIN)/edgedet eval --model runs/train/$(MODEL)/best.keras --data datasets/digits/data.yaml
 	$(BIN)/edgedet eval --model runs/train/$(MODEL)/best-int8.tflite --data datasets/digits/data.yaml
+
+zoo: $(DEVELOPMENT) ## every preset: build, save, reload, TensorFlow beside JAX, low precision: an hour
+	$(BIN)/python tests/zoo/check_presets.py
 
 oracles: $(DEVELOPMENT) ## compare the networks with other projects' own: 9 GB of disk (docs/oracles.md)
 	$(PYTHON) -m venv $(ORACLES)/effdet

@@ -104,5 +104,5 @@ def test_help_lists_the_targets() -> None:
     result = make("help")
     assert [line.split()[1] for line in result.stdout.splitlines()] == [
         *("help", "demo", "test", "check-native", "lint", "bench", "bench-native"),
-        *("model", "oracles", "clean"),
+        *("model", "zoo", "oracles", "clean"),
     ]

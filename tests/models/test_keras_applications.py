@@ -161,13 +161,25 @@ def test_files_of_every_layout_give_the_same_logits(
 
 
 @pytest.mark.parametrize("variant", ["b3", "b7"])
-def test_larger_variants_give_the_same_logits(variant: str, tmp_path: Path) -> None:
+def test_larger_variants_give_the_same_logits(variant: str) -> None:
     theirs = _keras_efficientnet(variant.upper(), classes=5, classifier_activation=None)
-    ours = _zero(build_classifier(f"efficientnet-{variant}", num_classes=5, size=SIZE))
-    report = import_keras_applications(_write_weights(theirs, tmp_path / variant), ours)
+    ours = build_classifier(f"efficientnet-{variant}", num_classes=5, size=SIZE)
+    report = import_keras_applications({each.path: each.numpy() for each in theirs.weights}, ours)
     assert report.untouched == ()
     expected = _answer(theirs, _images())
     assert _error(_answer(ours, _images() / 255), expected) <= 1e-4
+
+
+@pytest.mark.usefixtures("without_weights")
+@pytest.mark.parametrize("variant", ["b1", "b5"])
+def test_every_variable_of_a_variant_has_its_place(variant: str) -> None:
+    # Names and shapes decide; the arrays take no memory.
+    theirs = getattr(keras.applications, f"EfficientNet{variant.upper()}")(weights=None)
+    arrays = {each.path: np.broadcast_to(np.float32(0), each.shape) for each in theirs.weights}
+    report = import_keras_applications(arrays, build_classifier(f"efficientnet-{variant}"))
+    assert report.untouched == ()
+    assert len(report.unused) == 3
+    assert all(name.startswith("normalization") for name in report.unused)
 
 
 def test_a_file_without_top_leaves_the_predictions_at_their_start(

@@ -12,6 +12,7 @@ import pytest
 from edgedet.errors import InvalidInputError
 from edgedet.models import at_exit, build, load_model, preset_spec, save_model
 from edgedet.models.blocks import BlockStyle
+from edgedet.models.dropblock import DropBlock
 from edgedet.models.graph import Feature, Node, leftovers, walk
 from edgedet.models.layers import NearestUpsampling, WeightedFusion
 from edgedet.models.pyramids import (
@@ -139,6 +140,140 @@ def test_odd_maps_are_enlarged_to_the_nearest_pixel_above_and_left() -> None:
     enlarged = np.asarray(NearestUpsampling(2, size=(1, 5))(x)).ravel()
     # floor(i * 3 / 5)
     np.testing.assert_array_equal(enlarged, [0, 0, 1, 1, 2])
+
+
+def _enlarged(x: np.ndarray) -> np.ndarray:
+    return x.repeat(2, axis=1).repeat(2, axis=2)
+
+
+def _pooled(x: np.ndarray, side: int, stride: int) -> np.ndarray:
+    """Maximum of windows that begin at multiples of the stride; of an even map."""
+    return np.stack(
+        [
+            np.stack(
+                [
+                    x[:, row : row + side, column : column + side].max(axis=(1, 2))
+                    for column in range(0, x.shape[2], stride)
+                ],
+                axis=1,
+            )
+            for row in range(0, x.shape[1], stride)
+        ],
+        axis=1,
+    )
+
+
+class Walked:
+    """A pyramid of 4 channels on random maps P3 to P5, and its layers to be called one by one."""
+
+    def __init__(self, pyramid: BiFPN | FPN | NASFPN, levels: range) -> None:
+        inputs = [keras.Input((256 >> level, 256 >> level, 4)) for level in (3, 4, 5)]
+        maps = dict(zip((3, 4, 5), inputs, strict=True))
+        stacks = pyramid.features(maps, levels, BlockStyle("swish"))
+        self.network = keras.Model(inputs, stacks)
+        # Activations differ above 6 and below 0.
+        self.maps = [5 * RNG.normal(size=(1, *x.shape[1:])).astype(np.float32) for x in inputs]
+        self.outputs = [
+            {level: np.asarray(value) for level, value in stack.items()}
+            for stack in self.network(self.maps)
+        ]
+
+    def chain(self, x: np.ndarray, *names: str) -> np.ndarray:
+        for name in names:
+            x = np.asarray(self.network.get_layer(name)(x))
+        return x
+
+    def separable(self, x: np.ndarray, node: str) -> np.ndarray:
+        return self.chain(x, f"{node}_depthwise", f"{node}_conv", f"{node}_bn")
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 0.5 + 0.5 * np.tanh(x / 2)
+
+
+def _swish(x: np.ndarray) -> np.ndarray:
+    return x * _sigmoid(x)
+
+
+def test_bifpn_computes_what_its_figure_draws() -> None:
+    walked = Walked(BiFPN(4, 2), range(3, 7))
+    p3, p4, p5 = walked.maps
+    p6 = _pooled(p5, 3, 2)  # EfficientDet's own pooling
+
+    def node(stack: int, identity: int, *merged: np.ndarray) -> np.ndarray:
+        # Every weight starts at 1; activation, then convolution.
+        fused = sum(merged) / (len(merged) + 1e-4)
+        return walked.separable(_swish(fused), f"bifpn_{stack}_node_{identity}")
+
+    for stack in range(2):
+        down5 = node(stack, 4, p5, _enlarged(p6))
+        down4 = node(stack, 5, p4, _enlarged(down5))
+        p3 = node(stack, 6, p3, _enlarged(down4))
+        p4 = node(stack, 7, p4, down4, _pooled(p3, 3, 2))
+        p5 = node(stack, 8, p5, down5, _pooled(p4, 3, 2))
+        p6 = node(stack, 9, p6, _pooled(p5, 3, 2))
+        for level, expected in zip(range(3, 7), (p3, p4, p5, p6), strict=True):
+            found = walked.outputs[stack][level]
+            np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_bifpns_entries_of_another_width_are_projected_and_pooled() -> None:
+    network, _ = _outputs(BiFPN(8, 1), range(3, 8))
+    names = [layer.name for layer in network.layers if layer.name.startswith("bifpn_entry_")]
+    projection = ["bifpn_entry_6_conv", "bifpn_entry_6_bn"]
+    assert names == [*projection, "bifpn_entry_6_pool", "bifpn_entry_7_pool"]
+
+
+def test_fpn_computes_what_retinanet_draws() -> None:
+    walked = Walked(FPN(6), range(3, 8))
+    c3, c4, c5 = walked.maps
+    p5 = walked.chain(c5, "fpn_node_3_from_2_conv")
+    p4 = walked.chain(c4, "fpn_node_4_from_1_conv") + _enlarged(p5)
+    p3 = walked.chain(c3, "fpn_node_5_from_0_conv") + _enlarged(p4)
+    outputs = {
+        level: walked.chain(x, f"fpn_node_{identity}_conv", f"fpn_node_{identity}_bn")
+        for level, identity, x in ((3, 6, p3), (4, 7, p4), (5, 8, p5))
+    }
+    outputs[6] = walked.chain(outputs[5], "fpn_node_9_conv", "fpn_node_9_bn")
+    # "P7 is computed by applying ReLU followed by a 3x3 stride-2 conv on P6."
+    outputs[7] = walked.chain(_swish(outputs[6]), "fpn_node_10_conv", "fpn_node_10_bn")
+    for level, expected in outputs.items():
+        np.testing.assert_allclose(walked.outputs[0][level], expected, rtol=1e-3, atol=1e-3)
+    kernels = {walked.network.get_layer(f"fpn_node_{node}_conv").kernel_size for node in (6, 9)}
+    assert kernels == {(3, 3)}
+
+
+@pytest.mark.parametrize("separable", [False, True])
+def test_nas_fpn_computes_what_its_figure_draws(separable: bool) -> None:
+    walked = Walked(NASFPN(4, 2, separable=separable, keep_rate=0.9), range(3, 8))
+    entries = [*walked.maps, *(_pooled(walked.maps[2], side, side) for side in (2, 4))]
+
+    def node(stack: int, identity: int, merged: np.ndarray) -> np.ndarray:
+        name = f"nas_fpn_{stack}_node_{identity}"
+        x = np.clip(merged, 0, 6 if separable else None)
+        if separable:
+            return walked.separable(x, name)
+        return walked.chain(x, f"{name}_conv", f"{name}_bn")
+
+    def gated(coarse: np.ndarray, fine: np.ndarray) -> np.ndarray:
+        return coarse + fine * _sigmoid(coarse.max(axis=(1, 2), keepdims=True))
+
+    for stack in range(2):
+        p3, p4, p5, p6, p7 = entries
+        first = node(stack, 5, gated(_enlarged(_enlarged(p6)), p4))
+        second = node(stack, 6, p4 + first)
+        out3 = node(stack, 7, p3 + _enlarged(second))
+        out4 = node(stack, 8, second + _pooled(out3, 2, 2))
+        out5 = node(stack, 9, gated(_pooled(out4, 2, 2), _pooled(out3, 4, 4)) + p5)
+        out7 = node(stack, 10, gated(_pooled(out5, 4, 4), _pooled(second, 8, 8)) + p7)
+        out6 = node(stack, 11, gated(_enlarged(out7), _pooled(out5, 2, 2)))
+        entries = [out3, out4, out5, out6, out7]
+        for level, expected in enumerate(entries, start=3):
+            found = walked.outputs[stack][level]
+            np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+    drops = [layer for layer in walked.network.layers if isinstance(layer, DropBlock)]
+    assert len(drops) == 2 * 7
+    assert [layer.rate for layer in drops] == pytest.approx([0.1] * len(drops))
 
 
 def test_nas_fpns_pooling_lets_the_coarse_map_gate_the_fine_one() -> None:

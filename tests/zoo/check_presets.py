@@ -22,13 +22,12 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from one_preset import TELLING
+
 from edgedet.models.presets import presets
 
 LIMIT = 1e-4
 """Largest difference between the backends (docs/oracles.md takes the same)."""
-TELLING = 10.0
-"""Outputs must vary over places and images by this many times the difference between the backends,
-or a network that overlooks its input would pass."""
 BUILD_LIMITS = {"eff-spinenet-m0": 5.0, "efficientdet-d7": 60.0}
 """Processor seconds that building may take, at the preset's own input size."""
 PROCESS = Path(__file__).with_name("one_preset.py")
@@ -50,6 +49,7 @@ def main() -> int:
         metavar="NAME,...",
         help="train these, or `all`, under JAX too: minutes each",
     )
+    parser.add_argument("--no-steps", action="store_true", help="compare only, train nothing")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     parser.add_argument(
         "--timeout", type=float, default=1800.0, metavar="SECONDS", help="of each process"
@@ -63,7 +63,11 @@ def main() -> int:
     print(_COLUMNS, flush=True)
     results: dict[str, dict[str, Any]] = {}
     for name in names:
-        figures = check(name, jax_steps=name in stepped, timeout=wanted.timeout)
+        options = {
+            "tensorflow": ["--no-steps"] if wanted.no_steps else [],
+            "jax": ["--steps"] if name in stepped else [],
+        }
+        figures = check(name, options, timeout=wanted.timeout)
         results[name] = figures
         print(line(name, figures), flush=True)
         for fault in figures["faults"]:
@@ -79,14 +83,19 @@ def main() -> int:
     return int(bool(failed))
 
 
-def check(name: str, *, jax_steps: bool, timeout: float) -> dict[str, Any]:
-    """Figures of one preset, as `one_preset.py` describes them, its `faults` and `seconds`."""
+def check(name: str, options: dict[str, list[str]], *, timeout: float) -> dict[str, Any]:
+    """Figures of one preset, as `one_preset.py` describes them, its `faults` and `seconds`.
+
+    Args:
+        name: the preset.
+        options: backends in the order to run, and what more each process is told.
+        timeout: of each process, in seconds.
+    """
     began = time.perf_counter()
     figures: dict[str, Any] = {}
     faults: list[str] = []
     with tempfile.TemporaryDirectory() as directory:
-        for backend in ("tensorflow", "jax"):
-            extra = ["--steps"] if backend == "jax" and jax_steps else []
+        for backend, extra in options.items():
             try:
                 run(backend, name, directory, *extra, timeout=timeout)
                 figures |= json.loads(Path(directory, f"{backend}.json").read_text("utf-8"))
@@ -128,7 +137,7 @@ def judge(name: str, figures: dict[str, Any]) -> list[str]:
     if differs := figures.get("reload_differs"):
         faults.append(f"reloaded, it computes otherwise: {', '.join(differs)}")
     spread, error = figures.get("spread", 1.0), figures.get("jax_error", 0.0)
-    if not spread >= TELLING * max(error, 1e-6):  # the second is float32's own rounding
+    if not spread >= TELLING:
         faults.append(f"an output hardly varies ({spread:.1e}): nothing is compared")
     if not error <= LIMIT:
         faults.append(f"JAX differs by {error:.1e} in {figures['jax_output']}")
