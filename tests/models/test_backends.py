@@ -87,8 +87,7 @@ def policy(request: pytest.FixtureRequest) -> Iterator[str]:
     keras.config.set_dtype_policy(before)
 
 
-# Under JAX the same passes, and compiles for minutes.
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX has no eager steps")
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="takes minutes elsewhere")
 def test_two_steps_in_lower_precision_have_a_finite_loss(policy: str) -> None:
     spec = preset_spec("mobilenetv2-nasfpnlite", ["a", "b"], size=64, stacks=1, width=16)
     network = build(spec, drop_rate=0.2)

@@ -122,6 +122,29 @@ def test_fused_normalization_trains_as_keras_own_does(monkeypatch: pytest.Monkey
         np.testing.assert_allclose(got[name], value, rtol=1e-3, atol=1e-4, err_msg=name)
 
 
+@pytest.mark.parametrize(
+    ("options", "shape", "masked"),
+    [
+        ({}, (4, 5, 6, 3), True),
+        ({}, (4, 5, 3), False),
+        ({"axis": 1}, (4, 5, 6, 3), False),
+        ({"scale": False}, (4, 5, 6, 3), False),
+        ({"center": False}, (4, 5, 6, 3), False),
+        ({"trainable": False}, (4, 5, 6, 3), False),
+    ],
+)
+def test_normalization_that_cannot_be_fused_is_keras_own(
+    options: dict[str, object], shape: tuple[int, ...], masked: bool
+) -> None:
+    x = 3 * _random(*shape) + 2
+    mask = _random(*shape[:-1]) > 0 if masked else None
+    ours, theirs = BatchNormalization(**options), keras.layers.BatchNormalization(**options)
+    answers = [np.asarray(layer(x, training=True, mask=mask)) for layer in (ours, theirs)]
+    np.testing.assert_array_equal(*answers)
+    for mine, keras_own in zip(ours.variables, theirs.variables, strict=True):
+        np.testing.assert_array_equal(np.asarray(mine), np.asarray(keras_own), mine.path)
+
+
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_normalization_keeps_its_statistics_exact_in_mixed_precision(policy: str) -> None:
     layer = BatchNormalization(momentum=0.0, dtype=policy)

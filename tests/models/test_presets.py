@@ -26,6 +26,10 @@ NAMES = {
 }
 
 
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+
 def test_the_zoo_is_complete() -> None:
     assert {each.name for each in presets()} == NAMES
 
@@ -69,6 +73,58 @@ def test_names_carry_options(name: str, plain: str, options: dict[str, Any]) -> 
     assert spec.options == options
 
 
+def test_what_is_asked_for_goes_before_what_the_name_says() -> None:
+    assert preset_spec("efficientdet-d0-relu6", ["a"], activation="relu").activation == "relu"
+    spec = preset_spec("retinanet-resnet50-nasfpn-5@384", ["a"], stacks=2)
+    assert spec.options == {"stacks": 2, "width": 384}
+
+
+def test_classes_are_numbered_from_1_unless_they_have_ids() -> None:
+    assert preset_spec("efficientdet-d0", ["a", "b"]).category_ids == (1, 2)
+    assert preset_spec("efficientdet-d0", ["a", "b"], [7, 3]).category_ids == (7, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "mean", "std", "scale"),
+    [
+        ("eff-spinenet-m2", (127.5,) * 3, (127.5,) * 3, 3),
+        ("eff-spinenet-d0", IMAGENET_MEAN, IMAGENET_STD, 4),
+        ("spinenet-mobile-49", IMAGENET_MEAN, IMAGENET_STD, 3),
+        ("efficientdet-d6", IMAGENET_MEAN, IMAGENET_STD, 4),
+        ("efficientdet-d7", IMAGENET_MEAN, IMAGENET_STD, 5),
+        ("efficientdet-d7x", IMAGENET_MEAN, IMAGENET_STD, 4),
+        ("efficientdet-lite2", (127,) * 3, (128,) * 3, 3),
+        ("efficientdet-lite4", (127,) * 3, (128,) * 3, 4),
+        ("efficientnet-b0-fpn", IMAGENET_MEAN, IMAGENET_STD, 4),
+        ("retinanet-resnet50-fpn", IMAGENET_MEAN, IMAGENET_STD, 4),
+        ("mobilenetv2-fpnlite", (127.5,) * 3, (127.5,) * 3, 4),
+    ],
+)
+def test_inputs_and_anchors_are_those_of_published_weights(
+    name: str, mean: tuple[float, ...], std: tuple[float, ...], scale: float
+) -> None:
+    spec = preset_spec(name, ["a"])
+    assert spec.input.mean == pytest.approx(mean)
+    assert spec.input.std == pytest.approx(std)
+    assert spec.anchors.scale == scale
+    assert preset_spec(name, ["a"], anchor_scale=2.5).anchors.scale == 2.5
+
+
+def test_the_largest_and_the_lite_ones_fuse_without_weights() -> None:
+    fusions = {
+        each.name.removeprefix("efficientdet-"): each.pyramid.fusion
+        for each in presets()
+        if isinstance(each.pyramid, BiFPN)
+    }
+    assert {name for name, fusion in fusions.items() if fusion == "sum"} == {
+        *("d6", "d7", "d7x"),
+        *("lite0", "lite1", "lite2", "lite3", "lite3x", "lite4"),
+    }
+    assert {name for name, fusion in fusions.items() if fusion == "fast"} == {
+        f"d{phi}" for phi in range(6)
+    }
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -86,6 +142,7 @@ def test_unknown_names_get_a_hint(name: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
+        ("efficientdet-d0", {"activation": "gelu"}, "no activation 'gelu'; choose one of swish"),
         ("efficientdet-d0", {"stack": 2}, "no option 'stack'; options are anytime, exit"),
         ("efficientdet-d0", {"stacks": 0}, "stacks must be a whole number from 1 to 64"),
         ("efficientdet-d0", {"stacks": True}, "stacks must be a whole number"),
@@ -143,7 +200,8 @@ def test_other_phi_follow_the_equations() -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "phi"), [("efficientdet", -1), ("efficientdet", 11), ("eff-spinenet", 3), ("a", 0)]
+    ("family", "phi"),
+    [("efficientdet", -0.5), ("efficientdet", 10.5), ("eff-spinenet", 3), ("a", 0)],
 )
 def test_phi_out_of_range_is_refused(family: str, phi: float) -> None:
     with pytest.raises(InvalidInputError):
@@ -155,3 +213,11 @@ def test_stacks_and_width_reach_pyramid_and_heads() -> None:
     assert changed.pyramid == NASFPN(128, 3)
     assert changed.head.width == 128
     assert preset("mobilenetv2-fpnlite", {"width": 64}).pyramid == FPN(64, separable=True)
+    assert preset("efficientdet-d6", {"fusion": "fast"}).pyramid == BiFPN(384, 8, "fast")
+
+
+@pytest.mark.parametrize("name", ["efficientdet-d0", "eff-spinenet-m0"])
+def test_squeeze_and_excite_is_left_out_when_asked(name: str) -> None:
+    assert preset(name).backbone.se_ratio > 0  # type: ignore[attr-defined]
+    assert preset(name, {"se": True}) == preset(name)
+    assert preset(name, {"se": False}).backbone.se_ratio == 0  # type: ignore[attr-defined]
