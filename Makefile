@@ -88,7 +88,7 @@ model: $(DEVELOPMENT) ## train, convert and measure the bundled model again: 2 h
 zoo: $(DEVELOPMENT) ## every preset: build, save, reload, TensorFlow beside JAX, low precision: an hour
 	$(BIN)/python tests/zoo/check_presets.py
 
-oracles: $(DEVELOPMENT) ## compare the networks with other projects' own: 9 GB of disk (docs/oracles.md)
+oracles: $(DEVELOPMENT) ## networks, losses and training steps beside other projects': 9 GB (docs/oracles.md)
 	$(PYTHON) -m venv $(ORACLES)/effdet
 	$(ORACLES)/effdet/bin/pip install -q -r tests/oracles/requirements-effdet.txt
 	$(ORACLES)/effdet/bin/python tests/oracles/effdet_reference.py $(ORACLES)/out \
@@ -99,7 +99,11 @@ oracles: $(DEVELOPMENT) ## compare the networks with other projects' own: 9 GB o
 	  -r tests/oracles/requirements-model-garden-bare.txt
 	$(ORACLES)/model-garden/bin/python tests/oracles/model_garden_reference.py $(ORACLES)/out \
 	  mb49:256 mb49s:256 mb49xs:256 r50-nasfpn:256
+	$(ORACLES)/effdet/bin/python tests/oracles/effdet_training_reference.py $(ORACLES)/training
 	$(BIN)/python tests/oracles/compare.py $(ORACLES)/out
+	set -e; for backend in tensorflow jax; do \
+	  KERAS_BACKEND=$$backend $(BIN)/python tests/oracles/compare_training.py $(ORACLES)/training; \
+	done
 
 clean: ## remove everything built; .venv keeps what was downloaded
 	rm -rf build dist edgedet.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -83,7 +83,7 @@ for room in ROOMS:
 setup(
     packages=packages,
     package_dir=package_dir,
-    package_data={"edgedet": ["py.typed", "*.pyi", "assets/*"]},
+    package_data={"edgedet": ["py.typed", "*.pyi", "assets/*", "recipes/*.yaml"]},
     include_package_data=False,
     ext_modules=[Extension("edgedet._native", sources=[])],
     cmdclass={"build_ext": CMakeBuild},

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedet.archive import stored_bytes
 from edgedet.benchmarks.cold_start import ColdStart, measure_cold_start
 from edgedet.errors import InvalidInputError
 from edgedet.runtime.detector import Detector
@@ -51,7 +52,8 @@ class Latency:
         file: the model file.
         threads: threads of the engine; None where the engine decides for itself.
         engine: name of the engine.
-        size_bytes: size of the file.
+        precision: type in which most convolutions multiplied; None where the engine doesn't tell.
+        size_bytes: size of the file; of an `.xml` with its `.bin`.
         detections: objects found in the picture, for scale.
         stages: each of `STAGES`; `total` is the whole call, more than the sum of its parts.
         cold_start: the first detection of a fresh process.
@@ -62,6 +64,7 @@ class Latency:
     file: Path
     threads: int | None
     engine: str
+    precision: str | None
     size_bytes: int
     detections: int
     stages: Mapping[str, Percentiles]
@@ -81,6 +84,7 @@ class Latency:
             "file": str(self.file),
             "threads": self.threads,
             "engine": self.engine,
+            "precision": self.precision,
             "size_bytes": self.size_bytes,
             "detections": self.detections,
             **{
@@ -182,6 +186,7 @@ class _Candidate:
         self.file = file
         self.threads = threads
         self.detector = open_detector(file, threads=threads)
+        self.precision: str | None = self.detector.precision
         self.times: dict[str, list[float]] = {stage: [] for stage in STAGES}
         self.round_medians: list[float] = []
         self.detections = 0
@@ -208,7 +213,8 @@ class _Candidate:
             file=self.file,
             threads=self.detector.threads,
             engine=self.detector.engine_name,
-            size_bytes=self.file.stat().st_size,
+            precision=self.precision,
+            size_bytes=stored_bytes(self.file),
             detections=self.detections,
             stages=stages,
             cold_start=cold_start,

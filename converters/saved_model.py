@@ -1,4 +1,4 @@
-"""Keras to SavedModel to TFLite flatbuffer: the part that runs TensorFlow.
+"""Keras to SavedModel, from which all formats are made, and on to TFLite's flatbuffer.
 
 A Keras 3 model must go through `model.export`: `TFLiteConverter.from_concrete_functions` leaves its
 variables in the graph, which makes the file slow and calibration impossible.
@@ -11,7 +11,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ class Exported:
         layers: names of the network's layers.
         probe: a network input, [1, height, width, 3].
         expected: what Keras computes for it, by output name.
+        spread: how far each output moves when the probe moves by a millionth: an untrained deep
+            network can enlarge the rounding of its first layers ten thousandfold.
     """
 
     directory: Path
@@ -40,6 +42,7 @@ class Exported:
     layers: frozenset[str]
     probe: npt.NDArray[np.float32]
     expected: dict[str, npt.NDArray[np.float32]]
+    spread: dict[str, float] = field(default_factory=dict)
 
 
 def require_tensorflow(source: Path) -> None:
@@ -81,7 +84,7 @@ def export(source: Path, directory: Path, stack: int | None = None) -> Exported:
         InvalidInputError: the weights don't fit, or the network has no such exit.
         EdgeDetError: TensorFlow failed, or the disk is full.
     """
-    with _explained(source):
+    with explained(source):
         import keras
 
         from edgedet.converters.preparation import prepare_for_export
@@ -91,15 +94,14 @@ def export(source: Path, directory: Path, stack: int | None = None) -> Exported:
         model, spec = load_model(source, batch_size=1)
         model, spec = at_exit(model, spec, stack, batch_size=1)
         probe = _probe(spec)
-        expected = {
-            name: np.asarray(keras.ops.convert_to_numpy(value), np.float32)
-            for name, value in model(probe, training=False).items()
-        }
+        expected = _computed(model, probe)
+        moved = _computed(model, probe * np.float32(1 + 1e-6))
+        spread = {name: float(np.abs(moved[name] - expected[name]).max()) for name in expected}
         prepared = prepare_for_export(model)
         signature = keras.InputSpec(shape=probe.shape, dtype="float32", name="image")
         prepared.export(directory, verbose=False, input_signature=[signature])
         layers = frozenset(layer.name for layer in model.layers)
-    return Exported(directory, spec, layers, probe, expected)
+    return Exported(directory, spec, layers, probe, expected, spread)
 
 
 def to_flatbuffer(source: Path, exported: Exported, precision: str) -> bytes:
@@ -108,7 +110,7 @@ def to_flatbuffer(source: Path, exported: Exported, precision: str) -> bytes:
     Raises:
         EdgeDetError: TensorFlow Lite can't convert it, or the disk is full.
     """
-    with _explained(source):
+    with explained(source):
         import tensorflow as tf
 
         converter = tf.lite.TFLiteConverter.from_saved_model(str(exported.directory))
@@ -126,7 +128,7 @@ def quantize(source: Path, model: bytes) -> bytes:
     Raises:
         EdgeDetError: TensorFlow Lite can't quantize it.
     """
-    with _explained(source):
+    with explained(source):
         import tensorflow as tf
 
         # What TFLiteConverter itself calls after calibration; there is no public way to give it
@@ -143,14 +145,28 @@ def quantize(source: Path, model: bytes) -> bytes:
         )
 
 
+def _computed(model: Any, probe: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
+    return {
+        name: np.asarray(value, np.float32) for name, value in model(probe, training=False).items()
+    }
+
+
 def _probe(spec: ModelSpec) -> npt.NDArray[np.float32]:
     shape = (1, spec.input.height, spec.input.width, 3)
     return np.random.default_rng(0).uniform(-1.0, 1.0, shape).astype(np.float32)
 
 
 @contextlib.contextmanager
-def _explained(source: Path) -> Iterator[None]:
-    """Silence TensorFlow and turn whatever it raises into one sentence."""
+def explained(source: Path, tool: str = "TensorFlow Lite") -> Iterator[None]:
+    """Silence a converter and turn whatever it raises into one sentence.
+
+    Args:
+        source: the file to convert.
+        tool: what converts it.
+
+    Raises:
+        EdgeDetError: the converter failed, or the disk is full.
+    """
     transcript: Any = None
     try:
         with held_back() as transcript:
@@ -168,6 +184,6 @@ def _explained(source: Path) -> Iterator[None]:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
         reason = reason or (transcript.last_line() if transcript else "")
         raise EdgeDetError(
-            f"{source}: TensorFlow Lite can't convert it "
+            f"{source}: {tool} can't convert it "
             f"({type(error).__name__}: {reason.rstrip('.')}); please report this."
         ) from error

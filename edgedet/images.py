@@ -77,7 +77,7 @@ def read_image_bytes(data: bytes, name: str) -> npt.NDArray[np.uint8]:
     if not data:
         raise InvalidInputError(f"{name} is empty; replace it by a picture.")
     try:
-        picture = Image.open(io.BytesIO(data), formats=_formats())
+        picture = Image.open(io.BytesIO(data), formats=formats())
     except Image.DecompressionBombError:
         raise InvalidInputError(_too_large(name)) from None
     # Decoders raise whatever a damaged file leads them to: struct.error, SyntaxError, KeyError ...
@@ -99,7 +99,7 @@ def to_rgb(picture: Image.Image, name: str = "the picture") -> npt.NDArray[np.ui
     try:
         picture.load()
         rgb = _rgb(picture, name)
-        turn = _UPRIGHT.get(_orientation(picture))
+        turn = _UPRIGHT.get(orientation(picture))
         return np.array(rgb if turn is None else rgb.transpose(turn))
     except (InvalidInputError, MemoryError):
         raise
@@ -129,8 +129,9 @@ def _read_bytes(source: Path) -> bytes:
 
 
 @cache
-def _formats() -> tuple[str, ...]:
-    """The formats that this build of Pillow knows; naming an unknown one would be a KeyError."""
+def formats() -> tuple[str, ...]:
+    """The formats that are read, as far as this build of Pillow knows them."""
+    # Naming an unknown one would be a KeyError.
     Image.init()
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 
@@ -164,7 +165,8 @@ def _from_grey16(levels: npt.NDArray[np.generic]) -> Image.Image:
     return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
 
 
-def _orientation(picture: Image.Image) -> int:
+def orientation(picture: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 is upright (CIPA DC-008, section 4.6.4)."""
     # Damaged metadata is no reason to refuse intact pixels.
     try:
         return int(picture.getexif().get(_ORIENTATION_TAG, 1))

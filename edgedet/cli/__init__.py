@@ -2,8 +2,9 @@
 
 One rule binds a command to its code: `edgedet NAME` runs the function `NAME` of `edgedet.cli.NAME`,
 its parameters annotated for typer. The function gets a trailing underscore where NAME is a Python
-builtin (`eval_`), and its module too where NAME is a keyword (`import_`). Modules of commands
-import heavy packages inside that function.
+builtin (`eval_`), and its module too where NAME is a keyword (`import_`). Where NAME is a typer
+application instead (`data`), its commands are subcommands. Modules of commands import heavy
+packages inside their functions.
 
 The application is put together anew for each call, with the real function for the command asked
 for and a summary for the others: `edgedet --help` costs no import of a command.
@@ -30,6 +31,7 @@ COMMANDS = {
     "info": "Show what a model file contains, or what an architecture costs.",
     "import": "Bring weights that others published into a network of edgedet.",
     "synth": "Make a synthetic detection dataset.",
+    "data": "Check, convert and preview a dataset.",
     "train": "Train a detector on a dataset.",
     "eval": "Measure a detector's accuracy on a dataset.",
     "convert": "Convert a trained model to the formats that devices run.",
@@ -103,19 +105,21 @@ def _application(words: Sequence[str]) -> typer.Typer:
     application.callback()(_root)
     for name in (*COMMANDS, *ALIASES):
         command = ALIASES.get(name, name)
-        application.command(name, short_help=COMMANDS[command], hidden=name in ALIASES)(
-            _load(command) if name == wanted else _unused
-        )
+        body = _load(command) if name == wanted else _unused
+        if isinstance(body, typer.Typer):
+            application.add_typer(body, name=name)
+        else:
+            application.command(name, short_help=COMMANDS[command], hidden=name in ALIASES)(body)
     return application
 
 
-def _load(command: str) -> Callable[..., Any]:
+def _load(command: str) -> Callable[..., Any] | typer.Typer:
     name = f"{command}_" if keyword.iskeyword(command) else command
     module = importlib.import_module(f"edgedet.cli.{name}")
-    function: Callable[..., Any] = getattr(
+    body: Callable[..., Any] | typer.Typer = getattr(
         module, f"{command}_" if hasattr(builtins, command) else name
     )
-    return function
+    return body
 
 
 def _unused() -> None:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 def benchmark(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Model files: .tflite or .keras.")
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Model files: .tflite, .xml, .onnx or .keras."),
     ],
     threads: Annotated[
         str | None,
@@ -163,7 +164,8 @@ def _beside(result: Latency) -> str:
     rate = 1000 / result.stages["total"].p50
     peak = f", peak memory {memory / 2**20:.0f} MiB" if memory else ""
     return (
-        f"{result.file.name}, threads {_threads(result)}: {result.size_bytes / 1e6:.2f} MB, "
+        f"{result.file.name}, threads {_threads(result)}: "
+        f"{result.precision or 'type not known'}, {result.size_bytes / 1e6:.2f} MB, "
         f"{rate:.{0 if rate >= 100 else 1}f} pictures/s, {result.detections} detections, "
         f"cold start {cold.total_ms:.0f} ms (import {cold.import_ms:.0f}, load {cold.load_ms:.0f}, "
         f"first detection {cold.first_detect_ms:.0f}){peak}"

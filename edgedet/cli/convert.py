@@ -1,4 +1,4 @@
-"""`edgedet convert`: from a trained model to the file that devices run."""
+"""`edgedet convert`: from a trained model to the files that devices run."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ import typer
 from edgedet.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from edgedet.converters.tflite import Conversion
-
-_LATER_FORMATS = ("openvino", "onnx")
+    from edgedet.converters.conversion import Conversion
 
 
 def convert(
     model: Annotated[Path, typer.Argument(metavar="MODEL.keras", help="Model to convert.")],
-    to: Annotated[str, typer.Option(help="Format; this version writes tflite.")] = "tflite",
+    to: Annotated[str, typer.Option(help="Formats, as in tflite,openvino,onnx.")] = "tflite",
     int8: Annotated[
-        bool, typer.Option("--int8", help="INT8 weights, activations, input and outputs.")
+        bool, typer.Option("--int8", help="INT8 weights, activations, input and outputs: tflite.")
     ] = False,
-    fp16: Annotated[bool, typer.Option("--fp16", help="Store weights as float16.")] = False,
+    fp16: Annotated[
+        bool, typer.Option("--fp16", help="Store weights as float16: tflite, openvino.")
+    ] = False,
     dynamic: Annotated[
-        bool, typer.Option("--dynamic", help="INT8 weights, float activations.")
+        bool, typer.Option("--dynamic", help="INT8 weights, float activations: tflite.")
     ] = False,
     data: Annotated[
         Path | None,
@@ -43,26 +43,27 @@ def convert(
         typer.Option("--exit", help="Exit of an anytime network, from 1. [default: the last]"),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Directory of the result. [default: the model's]")
+        Path | None, typer.Option(help="Directory of the results. [default: the model's]")
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Convert a trained model to one self-describing file, float32 unless told otherwise.
+    """Convert a trained model to self-describing files, float32 unless told otherwise.
 
-    The result is MODEL-float32.tflite, -float16, -dynamic or -int8. With --data it says how well
-    each output follows the float32 model.
+    The results are MODEL-float32.tflite (or -float16, -dynamic, -int8), MODEL-float32.xml with its
+    .bin for OpenVINO, and MODEL-float32.onnx. With --data it says how well each output of a
+    .tflite file follows the float32 model.
     """
-    from edgedet.converters.tflite import convert_to_tflite
+    from edgedet.converters.formats import convert as convert_to
 
-    _check_format(to)
     chosen = [
         name for name, wanted in (("int8", int8), ("float16", fp16), ("dynamic", dynamic)) if wanted
     ]
     if len(chosen) > 1:
         raise InvalidInputError("Use one of --int8, --fp16 and --dynamic at a time.")
     with _progress() as report:
-        conversion = convert_to_tflite(
+        conversions = convert_to(
             model,
+            [name.strip() for name in to.split(",")],
             precision=chosen[0] if chosen else "float32",
             data=data,
             calibration_images=calibration_images,
@@ -71,19 +72,17 @@ def convert(
             progress=report,
         )
     if json_:
-        print(json.dumps(conversion.to_dict()))
+        reports = [conversion.to_dict() for conversion in conversions]
+        print(json.dumps(reports[0] if len(reports) == 1 else {"conversions": reports}))
+        return
+    for conversion in conversions:
+        _print(conversion)
+    if len(conversions) == 1:
+        file = shlex.quote(str(conversions[0].path))
+        print(f"next: edgedet eval --model {file} --data {shlex.quote(str(data or 'data.yaml'))}")
     else:
-        _print(conversion, data)
-
-
-def _check_format(to: str) -> None:
-    for name in to.split(","):
-        if name in _LATER_FORMATS:
-            raise InvalidInputError(
-                f"This version writes tflite only, not {name}; use --to tflite."
-            )
-        if name != "tflite":
-            raise InvalidInputError(f"There is no format {name!r}; use --to tflite.")
+        files = shlex.join(str(conversion.path) for conversion in conversions)
+        print(f"next: edgedet benchmark {files}")
 
 
 @contextlib.contextmanager
@@ -116,7 +115,7 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
             yield report
 
 
-def _print(conversion: Conversion, data: Path | None) -> None:
+def _print(conversion: Conversion) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -150,5 +149,3 @@ def _print(conversion: Conversion, data: Path | None) -> None:
         print(f"{', '.join(poor)}: expect lost detections. The layers that lose most:")
         for layer in conversion.layers:
             print(f"  {layer.explain()}")
-    file = shlex.quote(str(conversion.path))
-    print(f"next: edgedet eval --model {file} --data {shlex.quote(str(data or 'data.yaml'))}")

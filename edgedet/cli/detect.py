@@ -23,7 +23,7 @@ _MOST_ROWS = 40
 
 
 def detect(
-    model: Annotated[Path, typer.Option(help="A .tflite or .keras file.")],
+    model: Annotated[Path, typer.Option(help="A .tflite, .xml, .onnx or .keras file.")],
     source: Annotated[
         str, typer.Option(help="A picture, a directory of pictures, or a quoted glob pattern.")
     ],

@@ -98,6 +98,8 @@ def _read(
 
 
 def _read_labels(path: Path) -> tuple[str, ...]:
+    if path.is_dir():
+        raise InvalidInputError(f"{path} is a directory; name the text file of labels within it.")
     if not path.is_file():
         raise MissingFileError(f"There is no file {path} of labels.")
     try:

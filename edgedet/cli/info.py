@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
     from edgedet.models import Count, Preset
     from edgedet.runtime.engines import Engine, TensorInfo
+    from edgedet.runtime.engines.stored import StoredModel
     from edgedet.spec import ModelSpec
+
+    Described = Engine | StoredModel
 
 _MOST_LABELS = 12
 _PICTURES = (".png", ".svg", ".pdf")
@@ -26,7 +29,8 @@ def info(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="FILE|NAME", help="A .tflite or .keras file, or a name of `edgedet models`."
+            metavar="FILE|NAME",
+            help="A .tflite, .xml, .onnx or .keras file, or a name of `edgedet models`.",
         ),
     ],
     layers: Annotated[
@@ -44,6 +48,8 @@ def info(
     efficientdet-d0-relu6 or retinanet-resnet50-nasfpn-5@256: its parameters and multiply-adds by
     part and by level, for as many classes as its paper counts.
     """
+    if not model.strip():
+        raise InvalidInputError("Name a model file, or a model that `edgedet models` lists.")
     if not _is_file(model):
         _info_of_preset(model, layers, plot, json_)
         return
@@ -52,12 +58,10 @@ def info(
             "--layers and --plot are for architectures: give a name that `edgedet models` lists."
         )
     from edgedet.cli.native_log import without_native_log
-    from edgedet.runtime.engines import open_engine
 
     file = Path(model)
     with without_native_log():
-        engine = open_engine(file, threads=1)
-    report = describe(file, engine)
+        report = describe(file, _opened(file))
     if json_:
         print(json.dumps(report))
     else:
@@ -70,18 +74,36 @@ def _is_file(model: str) -> bool:
     return bool(path.suffix) or len(path.parts) != 1 or path.is_file()
 
 
-def describe(file: Path, engine: Engine) -> dict[str, Any]:
+def _opened(file: Path) -> Described:
+    """The file in its engine, or what it says of itself where that is not installed."""
+    from edgedet.errors import MissingDependencyError
+    from edgedet.runtime.engines import open_engine
+    from edgedet.runtime.engines.stored import read_stored
+
+    try:
+        return open_engine(file, threads=1)
+    except MissingDependencyError:
+        stored = read_stored(file)
+        if stored is None:
+            raise
+        return stored
+
+
+def describe(file: Path, engine: Described) -> dict[str, Any]:
     """Everything known about a model file, as JSON values; None where something is not known."""
+    from edgedet.archive import stored_bytes
+
     spec = engine.spec
     parameters, multiply_adds = _cost(file, engine)
     return {
         "file": str(file),
-        "bytes": file.stat().st_size,
+        "bytes": stored_bytes(file),
         "name": spec.name,
         "engine": engine.name,
         "parameters": parameters,
         "multiply_adds": multiply_adds,
         "quantization": _types(engine),
+        "precision": engine.precision,
         "activation": spec.activation,
         "input": {
             **_tensor(engine.input_info),
@@ -254,10 +276,9 @@ def _layers(layers: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _cost(file: Path, engine: Engine) -> tuple[int | None, int | None]:
+def _cost(file: Path, engine: Described) -> tuple[int | None, int | None]:
     """(parameters, multiply-adds) of the network."""
-    from edgedet.archive import read_model
-    from edgedet.runtime.cost import count_cost
+    from edgedet.runtime.cost import count_file
     from edgedet.runtime.engines.keras import KerasEngine
 
     if isinstance(engine, KerasEngine):
@@ -265,11 +286,11 @@ def _cost(file: Path, engine: Engine) -> tuple[int | None, int | None]:
 
         return engine.model.count_params(), count_macs(engine.model)
 
-    cost = count_cost(read_model(file)[1])
+    cost = count_file(file)
     return (cost.parameters, cost.multiply_adds) if cost else (None, None)
 
 
-def _types(engine: Engine) -> str:
+def _types(engine: Described) -> str:
     classes, boxes = engine.class_info[0].dtype.name, engine.box_info[0].dtype.name
     outputs = classes if classes == boxes else f"{classes} and {boxes}"
     return f"{engine.input_info.dtype.name} input, {outputs} outputs"
@@ -300,6 +321,7 @@ def _print_report(report: dict[str, Any]) -> None:
         "parameters": _count(report["parameters"]),
         "multiply-adds": _count(report["multiply_adds"]),
         "types": report["quantization"],
+        "runs in": report["precision"] or "not known",
         "input": f"RGB, mean {report['input']['mean']}, std {report['input']['std']}",
         "anchors": _anchors(report["anchors"]),
         "labels": f"{len(labels)}: {shown}",

@@ -55,6 +55,11 @@ class RunDirectory:
                 raise explained(error, self._parent) from error
         return self._made[0]
 
+    @property
+    def made(self) -> bool:
+        """Whether `path` was asked for."""
+        return bool(self._made)
+
     def discard_if_empty(self) -> None:
         """Remove what `path` made, as far as nothing lies in it."""
         for place in self._made:

@@ -3,93 +3,71 @@
 from __future__ import annotations
 
 import json
-import math
+import os
 import reprlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
-from edgedet.errors import InvalidInputError, MissingFileError
+from edgedet.data.annotations import (
+    BOX_REMEDY,
+    MAX_SIDE,
+    Annotations,
+    Picture,
+    clip_boxes,
+    fault_of,
+    limit_boxes,
+)
+from edgedet.data.faults import Faults
+from edgedet.data.paths import Inside
+from edgedet.data.reading import read_file, shown_path
+from edgedet.errors import InvalidInputError
 
 # The instances of COCO train2017 take 450 MB; a parsed file takes several times its size.
 _MAX_BYTES = 2**30
-_MAX_SIDE = 2**20
-# Annotation tools round: a box may reach this far (pixels) over the edge and is clipped silently.
-_OVERSHOOT = 1.0
 
 
-@dataclass(frozen=True)
-class CocoImage:
-    """One entry of `images`."""
-
-    image_id: int
-    file_name: str
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
-class CocoAnnotations:
-    """Content of a COCO json file: M boxes, in the order of the images they belong to.
-
-    Attributes:
-        categories: name of each category id, in the order of the file.
-        images: the pictures, in the order of the file.
-        image_index: [M] int64, non-decreasing, index into `images`.
-        boxes: [M, 4] float32, `x0, y0, x1, y1` in pixels, within the picture.
-        category_ids: [M] int64.
-        crowd: [M] bool, whether a box stands for many objects.
-        dropped: bad boxes that were left out.
-    """
-
-    categories: dict[int, str]
-    images: list[CocoImage]
-    image_index: npt.NDArray[np.int64]
-    boxes: npt.NDArray[np.float32]
-    category_ids: npt.NDArray[np.int64]
-    crowd: npt.NDArray[np.bool_]
-    dropped: int
-
-
-def read_coco(path: Path, *, drop_bad_boxes: bool = False) -> CocoAnnotations:
+def read_coco(
+    path: Path, images: Path, faults: Faults, inside: Inside | None = None
+) -> Annotations:
     """Read and check a COCO json file.
 
     Args:
         path: the file.
-        drop_bad_boxes: leave out boxes that are empty, not finite or outside their picture.
+        images: directory that its `file_name`s refer to.
+        faults: gets what is wrong with single entries; these are left out.
+        inside: where pictures may lie; below `images` by default.
 
     Raises:
         MissingFileError: there is no such file.
-        InvalidInputError: no JSON, not COCO's layout, duplicate ids, a category or picture that
-            does not exist, or a bad box that is not to be dropped. The sentence names the first
-            offender and how many there are.
+        InvalidInputError: no JSON, or not COCO's layout.
     """
     content = _read_json(path)
-    categories = _categories(path, _entries(path, content, "categories"))
-    images = _images(path, _entries(path, content, "images"))
-    annotations = _entries(path, content, "annotations")
-    return _collect(path, categories, images, annotations, drop_bad_boxes)
+    categories = _categories(path, _entries(path, content, "categories"), faults)
+    refused: set[int] = set()
+    pictures = _pictures(
+        path, _entries(path, content, "images"), images, inside or Inside(images), refused, faults
+    )
+    entries = _entries(path, content, "annotations")
+    return _collect(path, categories, pictures, refused, entries, faults)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise MissingFileError(f"the annotation file {path} does not exist; check the data.yaml.")
-    if path.stat().st_size > _MAX_BYTES:
-        raise InvalidInputError(f"{path} is larger than 1 GiB; split it into smaller files.")
+    data = read_file(path, _MAX_BYTES, "check the annotation file that the data.yaml names")
     try:
-        content = json.loads(path.read_bytes())
-    except PermissionError:
-        raise InvalidInputError(f"{path} can't be read; check its permissions.") from None
+        content = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise InvalidInputError(f"{path} is not valid JSON ({error}); write it anew.") from None
+        # Quotes of the file may hold anything.
+        raise InvalidInputError(
+            f"{shown_path(path)} is not valid JSON ({shown_path(str(error))}); write it anew."
+        ) from None
     if not isinstance(content, dict):
         raise InvalidInputError(
-            f"{path} is not COCO json: it must hold an object with images, annotations and "
-            "categories."
+            f"{shown_path(path)} is not COCO json: it must hold an object with images, annotations "
+            "and categories."
         )
     return content
 
@@ -97,52 +75,85 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _entries(path: Path, content: dict[str, Any], key: str) -> list[dict[str, Any]]:
     entries = content.get(key)
     if not isinstance(entries, list):
-        raise InvalidInputError(f"{path} is not COCO json: it has no list `{key}`.")
-    _refuse(
-        path,
-        (f"{key}[{i}]" for i, entry in enumerate(entries) if not isinstance(entry, dict)),
-        "is not an object",
-        "write it as COCO json does",
-    )
+        raise InvalidInputError(f"{shown_path(path)} is not COCO json: it has no list `{key}`.")
+    for position, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            raise InvalidInputError(
+                f"{shown_path(path)}: {key}[{position}] is not an object; write it as COCO json "
+                "does."
+            )
     return entries
 
 
-def _categories(path: Path, entries: list[dict[str, Any]]) -> dict[int, str]:
+def _categories(path: Path, entries: list[dict[str, Any]], faults: Faults) -> dict[int, str]:
     categories: dict[int, str] = {}
     for position, entry in enumerate(entries):
         identity, name = entry.get("id"), entry.get("name")
         if not _is_integer(identity) or not isinstance(name, str):
-            raise InvalidInputError(
-                f"{path}: categories[{position}] needs an integer `id` and a string `name`."
+            faults.add(
+                "category",
+                path,
+                f"categories[{position}]",
+                "needs an integer `id` and a string `name`",
+                "complete it",
             )
-        if identity in categories:
-            raise InvalidInputError(f"{path}: category id {identity} occurs twice; renumber it.")
-        if name in categories.values():
-            raise InvalidInputError(
-                f"{path}: the category name {_shown(name)} occurs twice; rename one."
+        elif identity in categories:
+            faults.add("category", path, f"category id {identity}", "occurs twice", "renumber it")
+        elif name in categories.values():
+            faults.add(
+                "category", path, f"the category name {_shown(name)}", "occurs twice", "rename one"
             )
-        categories[identity] = name
+        else:
+            categories[identity] = name
     return categories
 
 
-def _images(path: Path, entries: list[dict[str, Any]]) -> list[CocoImage]:
-    _refuse(
-        path,
-        (f"images[{i}]" for i, entry in enumerate(entries) if not _is_image(entry)),
-        "needs an integer `id`, a `file_name`, and a positive `width` and `height`",
-        "complete it",
-    )
-    images = [
-        CocoImage(entry["id"], entry["file_name"], entry["width"], entry["height"])
-        for entry in entries
-    ]
-    _refuse(
-        path,
-        (f"image id {image}" for image in _repeated(image.image_id for image in images)),
-        "occurs twice",
-        "give every picture its own id",
-    )
-    return images
+def _pictures(
+    path: Path,
+    entries: list[dict[str, Any]],
+    images: Path,
+    inside: Inside,
+    refused: set[int],
+    faults: Faults,
+) -> list[Picture]:
+    """The pictures that can be used; the ids of those that can't go into `refused`."""
+    pictures: dict[int, Picture] = {}
+    base = os.fspath(images)
+    for position, entry in enumerate(entries):
+        if not _is_image(entry):
+            faults.add(
+                "identity",
+                path,
+                f"images[{position}]",
+                "needs an integer `id`, a `file_name`, and a positive `width` and `height`",
+                "complete it",
+            )
+            if _is_integer(entry.get("id")):
+                refused.add(entry["id"])
+            continue
+        identity, name = entry["id"], entry["file_name"]
+        # Strings, because a hundred thousand Path objects are slow to take apart.
+        full = os.path.join(base, name)  # noqa: PTH118
+        if identity in pictures:
+            faults.add(
+                "identity",
+                path,
+                f"image id {identity}",
+                "occurs twice",
+                "give every picture its own id",
+            )
+        elif not inside.holds(full):
+            refused.add(identity)
+            faults.add(
+                "outside",
+                path,
+                f"the picture {_shown(name)}",
+                f"lies outside of {shown_path(inside.root)}",
+                inside.remedy,
+            )
+        else:
+            pictures[identity] = Picture(identity, full, entry["width"], entry["height"])
+    return list(pictures.values())
 
 
 def _is_image(entry: dict[str, Any]) -> bool:
@@ -151,7 +162,7 @@ def _is_image(entry: dict[str, Any]) -> bool:
         and isinstance(entry.get("file_name"), str)
         and bool(entry["file_name"])
         and all(
-            _is_integer(entry.get(side)) and 0 < entry[side] <= _MAX_SIDE
+            _is_integer(entry.get(side)) and 0 < entry[side] <= MAX_SIDE
             for side in ("width", "height")
         )
     )
@@ -160,118 +171,146 @@ def _is_image(entry: dict[str, Any]) -> bool:
 def _collect(
     path: Path,
     categories: dict[int, str],
-    images: list[CocoImage],
-    annotations: list[dict[str, Any]],
-    drop_bad_boxes: bool,
-) -> CocoAnnotations:
-    index_of = {image.image_id: index for index, image in enumerate(images)}
-    labels = [_label(annotation, i) for i, annotation in enumerate(annotations)]
-    _refuse(
-        path,
-        (
-            f"annotation id {identity}"
-            for identity in _repeated(
-                _hashable(entry["id"]) for entry in annotations if "id" in entry
-            )
-        ),
-        "occurs twice",
-        "give every annotation its own id",
-    )
-    image_ids = [_hashable(entry.get("image_id")) for entry in annotations]
-    _refuse(
-        path,
-        (
-            f"{label} (image_id {image})"
-            for label, image in zip(labels, image_ids, strict=True)
-            if image not in index_of
-        ),
-        "belongs to no picture in `images`",
-        "remove it or add the picture",
-    )
-    category_ids = [_hashable(entry.get("category_id")) for entry in annotations]
-    _refuse(
-        path,
-        (
-            f"{label} (category_id {category})"
-            for label, category in zip(labels, category_ids, strict=True)
-            if category not in categories
-        ),
-        "has a class that is not in `categories`",
-        "correct it or add the category",
-    )
-
-    boxes: list[tuple[float, float, float, float]] = []
-    kept: list[int] = []
-    bad: list[str] = []
-    for i, annotation in enumerate(annotations):
-        image = images[index_of[image_ids[i]]]
-        box = _box(annotation.get("bbox"), image)
-        if isinstance(box, str):
-            bad.append(f"{labels[i]} ({image.file_name}) {box}")
-        else:
-            boxes.append(box)
-            kept.append(i)
-    if bad and not drop_bad_boxes:
-        raise InvalidInputError(
-            f"{path}: {bad[0]}{_others(len(bad) - 1)}; correct the file, or put "
-            "`bad_boxes: drop` into the data.yaml to leave such boxes out."
+    pictures: list[Picture],
+    refused: set[int],
+    entries: list[dict[str, Any]],
+    faults: Faults,
+) -> Annotations:
+    index_of = {picture.image_id: index for index, picture in enumerate(pictures)}
+    for identity in _repeated(_ids(entry["id"] for entry in entries if "id" in entry)):
+        faults.add(
+            "identity",
+            path,
+            f"annotation id {identity}",
+            "occurs twice",
+            "give every annotation its own id",
         )
-
+    image_ids = _ids(entry.get("image_id") for entry in entries)
+    category_ids = _ids(entry.get("category_id") for entry in entries)
+    kept: list[int] = []
+    for position, (image, category) in enumerate(zip(image_ids, category_ids, strict=True)):
+        if image not in index_of:
+            # The fault of a picture that can't be used was told once: there.
+            if image not in refused:
+                faults.add(
+                    "orphan",
+                    path,
+                    f"{_label(entries[position], position)} (image_id {image})",
+                    "belongs to no picture in `images`",
+                    "remove it or add the picture",
+                )
+        elif category not in categories:
+            faults.add(
+                "category",
+                path,
+                f"{_label(entries[position], position)} (category_id {category})",
+                "has a class that is not in `categories`",
+                "correct it or add the category",
+                pictures[index_of[image]].path,
+            )
+        else:
+            kept.append(position)
     image_index = np.array([index_of[image_ids[i]] for i in kept], np.int64)
+    limit_boxes(
+        os.fspath(path), pictures, np.bincount(image_index, minlength=len(pictures)), faults
+    )
+    boxes, good = _boxes(path, [(i, entries[i]) for i in kept], image_index, pictures, faults)
+    image_index = image_index[good]
     order = np.argsort(image_index, kind="stable")
-    crowd = np.array([bool(annotations[i].get("iscrowd", 0)) for i in kept], bool)
-    return CocoAnnotations(
+    kept = [kept[i] for i in np.flatnonzero(good)[order].tolist()]
+    boxes = boxes[good][order]
+    return Annotations(
+        source=os.fspath(path),
+        format="coco",
         categories=categories,
-        images=images,
+        listed=True,
+        pictures=pictures,
         image_index=image_index[order],
-        boxes=np.array(boxes, np.float32).reshape(-1, 4)[order],
-        category_ids=np.array([category_ids[i] for i in kept], np.int64)[order],
-        crowd=crowd[order],
-        dropped=len(bad),
+        boxes=boxes,
+        category_ids=np.array([category_ids[i] for i in kept], np.int64),
+        crowd=np.array([bool(entries[i].get("iscrowd", 0)) for i in kept], bool),
+        areas=_areas([entries[i].get("area") for i in kept], boxes),
     )
 
 
-def _box(values: Any, image: CocoImage) -> tuple[float, float, float, float] | str:
-    """COCO's `x, y, width, height` as corners clipped to the picture, or what is wrong with it."""
-    if (
-        not isinstance(values, list)
-        or len(values) != 4
-        or not all(isinstance(value, (int, float)) for value in values)
-    ):
-        return "has a bbox that is not four numbers"
-    try:
-        x, y, width, height = (float(value) for value in values)
-    except OverflowError:
-        return "has a bbox with numbers out of range"
-    if not all(math.isfinite(value) for value in (x, y, width, height)):
-        return f"has a bbox with numbers that are not finite, {values}"
-    shown = f"[{x:g}, {y:g}, {width:g}, {height:g}]"
-    if width <= 0 or height <= 0:
-        return f"has a bbox without area, {shown}"
-    right, bottom = x + width, y + height
-    within = (
-        min(x, y) >= -_OVERSHOOT
-        and right <= image.width + _OVERSHOOT
-        and bottom <= image.height + _OVERSHOOT
-    )
-    left, top = max(x, 0.0), max(y, 0.0)
-    right, bottom = min(right, float(image.width)), min(bottom, float(image.height))
-    if not within or right <= left or bottom <= top:
-        return f"has a bbox outside its picture of {image.width} x {image.height} pixels, {shown}"
-    # The boxes are kept in float32, in which a sliver may have no width left.
-    if np.float32(right) <= np.float32(left) or np.float32(bottom) <= np.float32(top):
-        return f"has a bbox without area, {shown}"
-    return left, top, right, bottom
+def _boxes(
+    path: Path,
+    entries: Sequence[tuple[int, dict[str, Any]]],
+    image_index: npt.NDArray[np.int64],
+    pictures: list[Picture],
+    faults: Faults,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Boxes [N, 4] clipped to their pictures, and which of them can be used [N]."""
+    values = [entry.get("bbox") for _, entry in entries]
+    numbers, unusable = _numbers(values)
+    sizes = np.array([(entry.width, entry.height) for entry in pictures], np.float64).reshape(-1, 2)
+    corners = numbers.copy()
+    with np.errstate(invalid="ignore", over="ignore"):
+        corners[:, 2:] += corners[:, :2]
+    # Whatever the sum, a side that is not finite was not so in the file either or is too long.
+    boxes, codes = clip_boxes(corners, sizes[image_index])
+    good = codes == 0
+    for row in unusable:
+        good[row] = False
+    for row in np.flatnonzero(~good).tolist():
+        position, entry = entries[row]
+        picture = pictures[image_index[row]]
+        problem = unusable.get(row) or fault_of(
+            int(codes[row]), "bbox", picture, f"[{', '.join(f'{v:g}' for v in numbers[row])}]"
+        )
+        name = picture.path.rpartition(os.sep)[2]
+        faults.add(
+            "box",
+            path,
+            f"{_label(entry, position)} ({_plain(name)})",
+            problem,
+            BOX_REMEDY,
+            picture.path,
+            corners[row].tolist(),
+        )
+    return boxes, good
 
 
-def _refuse(path: Path, offenders: Iterable[str], fault: str, remedy: str) -> None:
-    names = list(offenders)
-    if names:
-        raise InvalidInputError(f"{path}: {names[0]} {fault}{_others(len(names) - 1)}; {remedy}.")
+def _numbers(values: list[Any]) -> tuple[npt.NDArray[np.float64], dict[int, str]]:
+    """COCO's `x, y, width, height` as [N, 4], and what is wrong with the rows that have none."""
+    if not values:
+        return np.zeros((0, 4)), {}
+    if all(type(value) is list and len(value) == 4 for value in values):
+        # One call for a million boxes; it gives another kind of array where there is anything else.
+        try:
+            array = np.array(values)
+        except (ValueError, OverflowError):
+            array = np.array(None)
+        if array.dtype.kind in "if" and array.ndim == 2:
+            return array.astype(np.float64), {}
+    numbers = np.zeros((len(values), 4))
+    unusable: dict[int, str] = {}
+    for row, value in enumerate(values):
+        if (
+            not isinstance(value, list)
+            or len(value) != 4
+            or not all(isinstance(number, (int, float)) for number in value)
+        ):
+            unusable[row] = "has a bbox that is not four numbers"
+            continue
+        try:
+            numbers[row] = [float(number) for number in value]
+        except OverflowError:
+            unusable[row] = "has a bbox with numbers out of range"
+    return numbers, unusable
 
 
-def _others(count: int) -> str:
-    return f", and {count} more like it" if count else ""
+def _areas(values: list[Any], boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """COCO's `area` of each annotation; the box's own where the file has none that can be one."""
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    # A finite float32; NaN fails both comparisons.
+    known = [
+        row
+        for row, value in enumerate(values)
+        if isinstance(value, (int, float)) and 0 <= value <= 1e38
+    ]
+    areas[known] = [values[row] for row in known]
+    return areas
 
 
 def _repeated(identities: Iterable[Any]) -> list[Any]:
@@ -283,7 +322,7 @@ def _label(annotation: dict[str, Any], position: int) -> str:
     return (
         f"annotation {_shown(annotation['id'])}"
         if "id" in annotation
-        else (f"annotations[{position}]")
+        else f"annotations[{position}]"
     )
 
 
@@ -291,9 +330,16 @@ def _is_integer(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
 
 
-def _hashable(value: Any) -> Any:
-    """The value itself if it can be an id, else a text that shows it and equals no id."""
-    return value if _is_integer(value) else _shown(value)
+def _ids(values: Iterable[Any]) -> list[Any]:
+    """The values that can be ids, the others as texts that show them and equal no id."""
+    values = list(values)
+    if set(map(type, values)) <= {int} and max(map(abs, values), default=0) < 2**63:
+        return values
+    return [value if _is_integer(value) else _shown(value) for value in values]
+
+
+def _plain(name: str) -> str:
+    return shown_path(name if len(name) <= 200 else name[:200] + "...")
 
 
 def _shown(value: Any) -> str:

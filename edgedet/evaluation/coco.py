@@ -35,11 +35,16 @@ NO_TRUTH = -1.0
 RECALLS: NDArray[np.float64] = np.linspace(0.0, 1.0, 101)
 """Recalls at which COCO samples the precision."""
 
-# Positions on the axes of COCOeval's arrays: IoU 0.5 is the first threshold of ten; the areas are
-# all, small, medium, large; the detection limits are 1, 10, 100 for each image and class.
-_IOU_50 = 0
+SIZES = ("small", "medium", "large")
+"""Objects by area in pixels: under 32², from 32² to 96², over 96²."""
+
+# Positions on the axes of COCOeval's arrays: IoU 0.5 and 0.75 are the first and the sixth threshold
+# of ten; the areas are all, small, medium, large; the detection limits are 1, 10, 100 for each
+# image and class.
+_IOU_50, _IOU_75 = 0, 5
 _ALL, _SMALL, _MEDIUM, _LARGE = range(4)
 _LIMIT_100 = 2
+_MEDIUM_AREA, _LARGE_AREA = 32.0**2, 96.0**2
 
 
 @dataclass(frozen=True)
@@ -50,8 +55,9 @@ class ClassScore:
         label: name of the class.
         category_id: the data set's own id of the class.
         truths: objects to find, crowds not counted.
-        metrics: `AP`, `AP50`, `APs`, `APm`, `APl` and `AR100`.
+        metrics: `AP`, `AP50`, `AP75`, `APs`, `APm`, `APl`, `AR100`, `ARs`, `ARm` and `ARl`.
         precision: interpolated precision at IoU 0.5 at each of `RECALLS`; -1 without truth.
+        truths_by_size: `truths` for each of `SIZES`.
     """
 
     label: str
@@ -59,14 +65,35 @@ class ClassScore:
     truths: int
     metrics: Mapping[str, float]
     precision: NDArray[np.float64]
+    truths_by_size: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class SizeScore:
+    """The scores of objects of one size; fractions 0..1, -1 where there are none.
+
+    Attributes:
+        truths: objects to find, crowds not counted.
+        metrics: `AP`, `AP50`, `AP75` and `AR100`.
+    """
+
+    truths: int
+    metrics: Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class CocoScores:
-    """The twelve numbers (`METRICS`), fractions 0..1 or -1, and the scores of each class."""
+    """COCO's scores of a set of detections.
+
+    Attributes:
+        metrics: the twelve numbers (`METRICS`), fractions 0..1 or -1.
+        per_class: the scores of each class, in the order of the data set's categories.
+        per_size: the scores of objects of each of `SIZES`.
+    """
 
     metrics: Mapping[str, float]
     per_class: tuple[ClassScore, ...]
+    per_size: Mapping[str, SizeScore]
 
 
 def check_available() -> None:
@@ -108,14 +135,34 @@ def score(truth: Mapping[str, Any], predictions: Sequence[Mapping[str, Any]]) ->
         evaluation.accumulate()
         evaluation.summarize()
     metrics = {name: float(value) for name, value in zip(METRICS, evaluation.stats, strict=True)}
-    counts = dict.fromkeys((category["id"] for category in categories), 0)
-    for annotation in truth["annotations"]:
-        counts[annotation["category_id"]] += not annotation.get("iscrowd", 0)
+    counts = _count(truth)
     by_id = {
         category["id"]: _class_score(evaluation.eval, row, category, counts[category["id"]])
         for row, category in enumerate(categories)
     }
-    return CocoScores(metrics, tuple(by_id[category["id"]] for category in truth["categories"]))
+    per_class = tuple(by_id[category["id"]] for category in truth["categories"])
+    per_size = {
+        size: SizeScore(
+            sum(entry.truths_by_size[size] for entry in per_class),
+            _metrics(evaluation.eval, slice(None), position),
+        )
+        for position, size in enumerate(SIZES, start=_SMALL)
+    }
+    return CocoScores(metrics, per_class, per_size)
+
+
+def _count(truth: Mapping[str, Any]) -> dict[int, dict[str, int]]:
+    """Objects to find of each category, by size."""
+    counts = {category["id"]: dict.fromkeys(SIZES, 0) for category in truth["categories"]}
+    for annotation in truth["annotations"]:
+        if not annotation.get("iscrowd", 0):
+            counts[annotation["category_id"]][_size(annotation["area"])] += 1
+    return counts
+
+
+def _size(area: float) -> str:
+    small, medium, large = SIZES
+    return small if area < _MEDIUM_AREA else medium if area <= _LARGE_AREA else large
 
 
 def _cocoeval() -> tuple[Any, Any]:
@@ -149,26 +196,32 @@ def _annotation(position: int, prediction: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _class_score(
-    arrays: Mapping[str, Any], row: int, category: Mapping[str, Any], truths: int
+    arrays: Mapping[str, Any], row: int, category: Mapping[str, Any], truths: Mapping[str, int]
 ) -> ClassScore:
-    # precision: [IoU, recall, class, area, limit]; recall: [IoU, class, area, limit].
-    precision = arrays["precision"][:, :, row, :, _LIMIT_100]
-    curve = precision[_IOU_50, :, _ALL]
-    metrics = {
-        "AP": _mean(precision[:, :, _ALL]),
-        "AP50": _mean(curve),
-        "APs": _mean(precision[:, :, _SMALL]),
-        "APm": _mean(precision[:, :, _MEDIUM]),
-        "APl": _mean(precision[:, :, _LARGE]),
-        "AR100": _mean(arrays["recall"][:, row, _ALL, _LIMIT_100]),
-    }
+    metrics = _metrics(arrays, row, _ALL)
+    for letter, position in (("s", _SMALL), ("m", _MEDIUM), ("l", _LARGE)):
+        of_size = _metrics(arrays, row, position)
+        metrics |= {f"AP{letter}": of_size["AP"], f"AR{letter}": of_size["AR100"]}
     return ClassScore(
         label=str(category["name"]),
         category_id=int(category["id"]),
-        truths=truths,
+        truths=sum(truths.values()),
         metrics=metrics,
-        precision=curve.copy(),
+        precision=arrays["precision"][_IOU_50, :, row, _ALL, _LIMIT_100].copy(),
+        truths_by_size=dict(truths),
     )
+
+
+def _metrics(arrays: Mapping[str, Any], rows: int | slice, size: int) -> dict[str, float]:
+    """The mean scores of some classes at one size."""
+    # precision: [IoU, recall, class, area, limit]; recall: [IoU, class, area, limit].
+    precision = arrays["precision"][:, :, rows, size, _LIMIT_100]
+    return {
+        "AP": _mean(precision),
+        "AP50": _mean(precision[_IOU_50]),
+        "AP75": _mean(precision[_IOU_75]),
+        "AR100": _mean(arrays["recall"][:, rows, size, _LIMIT_100]),
+    }
 
 
 def _mean(values: NDArray[np.float64]) -> float:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from edgedet.evaluation.mistakes import ImageMistakes
+from edgedet.evaluation.mistakes import ImageMistakes, worst
+from edgedet.evaluation.page import shortened
 from edgedet.files import replacing
 from edgedet.images import read_image
 
@@ -48,12 +49,11 @@ def write_contact_sheet(
     Returns:
         Number of images on the sheet.
     """
-    worst = sorted((entry for entry in mistakes if entry.count), key=lambda entry: -entry.count)
-    worst = worst[:count]
-    if not worst:
+    chosen = worst(mistakes, count)
+    if not chosen:
         return 0
-    columns = min(_COLUMNS, len(worst))
-    rows = -(-len(worst) // columns)
+    columns = min(_COLUMNS, len(chosen))
+    rows = -(-len(chosen) // columns)
     legend = 30
     sheet = Image.new("RGB", (columns * _TILE, legend + rows * (_TILE + _CAPTION)), "white")
     draw = ImageDraw.Draw(sheet)
@@ -67,17 +67,18 @@ def write_contact_sheet(
             draw.rectangle((left, 9, left + 12, 21), fill=colour)
             draw.text((left + 18, 8), text, fill="black", font=_font(13))
         left += 30 + round(draw.textlength(text, font=_font(13)))
-    for position, entry in enumerate(worst):
+    for position, entry in enumerate(chosen):
         tile = _tile(entry, paths[entry.image_id], labels)
         x = position % columns * _TILE
         y = legend + position // columns * (_TILE + _CAPTION)
-        caption = f"{paths[entry.image_id].name[-28:]}: {len(entry.missed)} missed, "
+        name = " ".join(paths[entry.image_id].name.split())
+        caption = f"{name[-28:]}: {len(entry.missed)} missed, "
         caption += f"{len(entry.false)} false"
         draw.text((x + 4, y + 3), caption, fill="black", font=_font(12))
         sheet.paste(tile, (x, y + _CAPTION))
     with replacing(path) as aside:
         sheet.save(aside, format="PNG")
-    return len(worst)
+    return len(chosen)
 
 
 def _tile(entry: ImageMistakes, path: Path, labels: Mapping[int, str]) -> Image.Image:
@@ -108,6 +109,8 @@ def _rectangle(
 def _tag(draw: ImageDraw.ImageDraw, corner: tuple[float, float], colour: str, text: str) -> None:
     # Missed objects have it above and false detections below, so that both can be read where a
     # wrong class makes one of each in the same place.
+    # Pillow can't measure more than a line.
+    text = shortened(text, 24)
     x, y = float(corner[0]), min(max(0.0, float(corner[1])), _TILE - _TAG)
     draw.rectangle((x, y, x + draw.textlength(text, font=_font(11)) + 3, y + _TAG - 1), fill=colour)
     draw.text((x + 2, y - 1), text, fill="black", font=_font(11))

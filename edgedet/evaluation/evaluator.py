@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgedet.errors import InvalidInputError
-from edgedet.evaluation.coco import ClassScore, check_available, score
+from edgedet.evaluation.coco import ClassScore, SizeScore, check_available, score
+from edgedet.evaluation.coco_format import coco_results, coco_truth
 
 if TYPE_CHECKING:
     from edgedet.data.dataset import DetectionDataset, Sample
@@ -26,18 +27,23 @@ class EvaluationResult:
         metrics: pycocotools' twelve numbers by name (`edgedet.evaluation.METRICS`): fractions
             0..1, or -1 where the data set holds no object of the kind.
         per_class: the scores of each class, in the order of the data set's labels.
+        per_size: the scores of small, medium and large objects.
         images: images evaluated.
         truths: objects to find; crowds not counted.
         predictions: the detections as COCO results, with the data set's own category ids.
+        conf: least confidence of a detection.
         seconds: time from the first image to the last score.
-        speed: mean milliseconds per image in `preprocess`, `inference` and `postprocess`.
+        speed: mean milliseconds per image in `preprocess`, `inference` and `postprocess`; empty
+            where no detector ran.
     """
 
     metrics: Mapping[str, float]
     per_class: tuple[ClassScore, ...]
+    per_size: Mapping[str, SizeScore]
     images: int
     truths: int
     predictions: list[dict[str, Any]]
+    conf: float
     seconds: float
     speed: Mapping[str, float]
 
@@ -50,10 +56,15 @@ class EvaluationResult:
                     "label": entry.label,
                     "category_id": entry.category_id,
                     "truths": entry.truths,
+                    "truths_by_size": dict(entry.truths_by_size),
                     **entry.metrics,
                 }
                 for entry in self.per_class
             ],
+            "per_size": {
+                size: {"truths": entry.truths, **entry.metrics}
+                for size, entry in self.per_size.items()
+            },
             "images": self.images,
             "truths": self.truths,
             "detections": len(self.predictions),
@@ -92,8 +103,7 @@ def evaluate(
         MissingDependencyError: pycocotools is not installed.
     """
     check_available()
-    if not dataset.samples:
-        raise InvalidInputError(f"The {dataset.name} split has no images to evaluate on.")
+    _check_images(dataset)
     categories = _categories_of_classes(detector.spec.labels, dataset)
     predictions: list[dict[str, Any]] = []
     spent = dict.fromkeys(STAGES, 0.0)
@@ -106,70 +116,67 @@ def evaluate(
             spent[stage] += found.speed[stage]
         if progress is not None:
             progress(done, len(dataset.samples))
+    return _scored(
+        dataset,
+        predictions,
+        conf,
+        started,
+        {stage: total / len(dataset.samples) for stage, total in spent.items()},
+    )
+
+
+def evaluate_predictions(
+    predictions: Sequence[Mapping[str, Any]], dataset: DetectionDataset, *, conf: float = 0.001
+) -> EvaluationResult:
+    """Score detections that are there already, whoever made them.
+
+    Args:
+        predictions: COCO results with the data set's own image and category ids, as
+            `edgedet.evaluation.coco_format.read_results` reads them; those on images that the data
+            set lacks are left out.
+        dataset: images and truth.
+        conf: detections with a lower confidence are left out.
+
+    Raises:
+        InvalidInputError: the data set is empty.
+        MissingDependencyError: pycocotools is not installed.
+    """
+    check_available()
+    _check_images(dataset)
+    started = time.perf_counter()
+    images = {sample.image_id for sample in dataset.samples}
+    kept = [
+        dict(entry)
+        for entry in predictions
+        if entry["score"] >= conf and entry["image_id"] in images
+    ]
+    return _scored(dataset, kept, conf, started, {})
+
+
+def _scored(
+    dataset: DetectionDataset,
+    predictions: list[dict[str, Any]],
+    conf: float,
+    started: float,
+    speed: Mapping[str, float],
+) -> EvaluationResult:
     scores = score(coco_truth(dataset), predictions)
     return EvaluationResult(
         metrics=scores.metrics,
         per_class=scores.per_class,
+        per_size=scores.per_size,
         images=len(dataset.samples),
         truths=sum(entry.truths for entry in scores.per_class),
         predictions=predictions,
+        conf=conf,
         seconds=time.perf_counter() - started,
-        speed={stage: total / len(dataset.samples) for stage, total in spent.items()},
+        speed=speed,
     )
 
 
-def coco_truth(dataset: DetectionDataset) -> dict[str, Any]:
-    """The data set as a COCO object, with its original image and category ids."""
-    annotations: list[dict[str, Any]] = []
-    for sample in dataset.samples:
-        for box, class_id, crowd in zip(sample.boxes, sample.classes, sample.crowd, strict=True):
-            x0, y0, x1, y1 = (float(value) for value in box)
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": sample.image_id,
-                    "category_id": dataset.category_ids[int(class_id)],
-                    "bbox": [x0, y0, x1 - x0, y1 - y0],
-                    "area": (x1 - x0) * (y1 - y0),
-                    "iscrowd": int(crowd),
-                }
-            )
-    return {
-        "images": [
-            {
-                "id": sample.image_id,
-                "file_name": sample.path.name,
-                "width": sample.width,
-                "height": sample.height,
-            }
-            for sample in dataset.samples
-        ],
-        "categories": [
-            {"id": category, "name": label}
-            for category, label in zip(dataset.category_ids, dataset.labels, strict=True)
-        ],
-        "annotations": annotations,
-    }
-
-
-def coco_results(
-    found: Detections, image_id: int, categories: Mapping[int, int]
-) -> list[dict[str, Any]]:
-    """Detections as COCO results; classes that `categories` doesn't map are left out."""
-    results = []
-    for box, confidence, class_id in zip(found.xyxy, found.confidence, found.class_id, strict=True):
-        if int(class_id) not in categories:
-            continue
-        x0, y0, x1, y1 = (float(value) for value in box)
-        results.append(
-            {
-                "image_id": image_id,
-                "category_id": categories[int(class_id)],
-                "bbox": [x0, y0, x1 - x0, y1 - y0],
-                "score": float(confidence),
-            }
-        )
-    return results
+def _check_images(dataset: DetectionDataset) -> None:
+    if not dataset.samples:
+        raise InvalidInputError(f"The {dataset.name} split has no images to evaluate on.")
 
 
 def _categories_of_classes(labels: tuple[str, ...], dataset: DetectionDataset) -> dict[int, int]:

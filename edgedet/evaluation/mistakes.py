@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedet.boxes import iou
+from edgedet.evaluation.matching import Matches
 
 
 @dataclass(frozen=True)
@@ -20,16 +18,22 @@ class ImageMistakes:
     Attributes:
         image_id: the data set's own id of the image.
         hits: detections that found an object of their class.
+        hit_classes: category id of each hit.
+        hit_scores: its confidence.
         false: detections that found nothing; those on a crowd are left out.
         false_classes: category id of each false detection.
+        false_scores: its confidence.
         missed: objects that no detection of their class found.
         missed_classes: category id of each missed object.
     """
 
     image_id: int
     hits: NDArray[np.float32]
+    hit_classes: tuple[int, ...]
+    hit_scores: tuple[float, ...]
     false: NDArray[np.float32]
     false_classes: tuple[int, ...]
+    false_scores: tuple[float, ...]
     missed: NDArray[np.float32]
     missed_classes: tuple[int, ...]
 
@@ -39,76 +43,45 @@ class ImageMistakes:
         return len(self.false) + len(self.missed)
 
 
-def find_mistakes(
-    truth: Mapping[str, Any],
-    predictions: Sequence[Mapping[str, Any]],
-    *,
-    conf: float = 0.25,
-    iou_threshold: float = 0.5,
-) -> list[ImageMistakes]:
-    """Match detections with objects on each image, as COCO does at one IoU threshold.
-
-    In order of descending score, a detection takes the object of its class with which it overlaps
-    most, if their IoU reaches the threshold and the object is not yet taken.
+def find_mistakes(matches: Matches, conf: float = 0.25) -> list[ImageMistakes]:
+    """The outcome on every image, in the order of the images.
 
     Args:
-        truth: a COCO data set, as for `edgedet.evaluation.score`.
-        predictions: COCO results; those below `conf` are left out.
-        conf: the confidence at which the detector is used.
-        iou_threshold: least overlap of a detection with its object.
+        matches: detections and objects of the whole data set.
+        conf: the confidence at which the detector is used; detections below it are left out.
     """
-    objects = defaultdict(list)
-    for annotation in truth["annotations"]:
-        objects[annotation["image_id"]].append(annotation)
-    detections = defaultdict(list)
-    for prediction in predictions:
-        if prediction["score"] >= conf:
-            detections[prediction["image_id"]].append(prediction)
-    return [
-        _match(image["id"], objects[image["id"]], detections[image["id"]], iou_threshold)
-        for image in truth["images"]
-    ]
+    shown = matches.scores >= conf
+    hit = shown & matches.right
+    false = shown & ~matches.right & ~matches.ignored
+    missed = matches.missed(conf)
+    every = np.arange(len(matches.image_ids) + 1)
+    found_bounds = np.searchsorted(matches.images, every).tolist()
+    object_bounds = np.searchsorted(matches.object_images, every).tolist()
+    mistakes = []
+    for position, image_id in enumerate(matches.image_ids):
+        rows = np.arange(found_bounds[position], found_bounds[position + 1])
+        columns = np.arange(object_bounds[position], object_bounds[position + 1])
+        hits, wrong, lost = rows[hit[rows]], rows[false[rows]], columns[missed[columns]]
+        mistakes.append(
+            ImageMistakes(
+                image_id=image_id,
+                hits=matches.boxes[hits],
+                hit_classes=_categories(matches, matches.classes[hits]),
+                hit_scores=tuple(matches.scores[hits].tolist()),
+                false=matches.boxes[wrong],
+                false_classes=_categories(matches, matches.classes[wrong]),
+                false_scores=tuple(matches.scores[wrong].tolist()),
+                missed=matches.object_boxes[lost],
+                missed_classes=_categories(matches, matches.object_classes[lost]),
+            )
+        )
+    return mistakes
 
 
-def _match(
-    image_id: int,
-    objects: list[Mapping[str, Any]],
-    detections: list[Mapping[str, Any]],
-    iou_threshold: float,
-) -> ImageMistakes:
-    detections = sorted(detections, key=lambda entry: -entry["score"])
-    boxes, found = _corners(objects), _corners(detections)
-    overlaps = iou(found, boxes)
-    classes = np.array([entry["category_id"] for entry in objects], dtype=np.int64)
-    crowd = np.array([bool(entry.get("iscrowd", 0)) for entry in objects], dtype=bool)
-    free = ~crowd
-    hits, false = [], []
-    for row, detection in enumerate(detections):
-        same = classes == detection["category_id"]
-        candidates = np.flatnonzero(same & free & (overlaps[row] >= iou_threshold))
-        if candidates.size:
-            free[candidates[np.argmax(overlaps[row, candidates])]] = False
-            hits.append(row)
-        elif not _on_crowd(found[row], boxes[same & crowd], iou_threshold):
-            false.append(row)
-    return ImageMistakes(
-        image_id=image_id,
-        hits=found[hits],
-        false=found[false],
-        false_classes=tuple(detections[row]["category_id"] for row in false),
-        missed=boxes[free],
-        missed_classes=tuple(int(category) for category in classes[free]),
-    )
+def worst(mistakes: Sequence[ImageMistakes], count: int) -> list[ImageMistakes]:
+    """The images with most mistakes, at most `count`; images without any are left out."""
+    return sorted((entry for entry in mistakes if entry.count), key=lambda e: -e.count)[:count]
 
 
-def _corners(entries: Sequence[Mapping[str, Any]]) -> NDArray[np.float32]:
-    boxes = np.array([entry["bbox"] for entry in entries], dtype=np.float32).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
-    return boxes
-
-
-def _on_crowd(box: NDArray[np.float32], crowds: NDArray[np.float32], iou_threshold: float) -> bool:
-    # Against a crowd COCO divides by the detection's own area, not by the union.
-    sides = np.minimum(box[2:], crowds[:, 2:]) - np.maximum(box[:2], crowds[:, :2])
-    shared = np.clip(sides, 0, None).prod(axis=1)
-    return bool(np.any(shared >= iou_threshold * np.prod(box[2:] - box[:2])))
+def _categories(matches: Matches, classes: NDArray[np.int64]) -> tuple[int, ...]:
+    return tuple(matches.category_ids[index] for index in classes.tolist())

@@ -67,10 +67,7 @@ def precision_recall_figure(per_class: Sequence[ClassScore], title: str = "") ->
     """The plot of `plot_precision_recall` as a matplotlib `Figure`."""
     from matplotlib.figure import Figure
 
-    known = [entry for entry in per_class if entry.metrics["AP50"] > NO_TRUTH]
-    named = known
-    if len(known) > _MOST_NAMED:
-        named = sorted(known, key=lambda entry: entry.metrics["AP50"])[:_WEAKEST]
+    known, named = known_and_named(per_class)
     # A figure of its own, not pyplot's: no global state, no display needed.
     figure = Figure(figsize=(8, 5.5), dpi=120, layout="constrained")
     axes = figure.subplots()
@@ -115,6 +112,16 @@ def precision_recall_figure(per_class: Sequence[ClassScore], title: str = "") ->
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     return figure
+
+
+def known_and_named(
+    per_class: Sequence[ClassScore],
+) -> tuple[list[ClassScore], list[ClassScore]]:
+    """The classes that have objects, and those of them that a plot names: few, or the weakest."""
+    known = [entry for entry in per_class if entry.metrics["AP50"] > NO_TRUTH]
+    if len(known) <= _MOST_NAMED:
+        return known, known
+    return known, sorted(known, key=lambda entry: entry.metrics["AP50"])[:_WEAKEST]
 
 
 def _legend_entry(value: float, label: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
+from edgedet.models.dropblock import DropBlock
 from edgedet.models.graph import Feature, Tensor
 from edgedet.models.layers import (
     BatchNormalization,
@@ -41,6 +42,7 @@ class BlockStyle:
         se_gate: activation of the gate of squeeze-and-excite.
         space_to_depth: whether down-sampling by two levels or more starts with space-to-depth.
         weighted_fusion: whether fused maps get learned weights; plain sums otherwise.
+        drop_block: part of the features that DropBlock zeroes behind every normalization.
     """
 
     activation: str = "swish"
@@ -49,6 +51,7 @@ class BlockStyle:
     se_gate: str = "sigmoid"
     space_to_depth: bool = True
     weighted_fusion: bool = True
+    drop_block: float = 0.0
 
     def activate(self, x: Tensor, name: str, activation: str | None = None) -> Tensor:
         """Apply the activation, or another one."""
@@ -58,6 +61,8 @@ class BlockStyle:
     def norm(self, x: Tensor, name: str, *, active: bool) -> Tensor:
         """Batch normalization (momentum 0.99, epsilon 1e-3), then the activation if `active`."""
         x = BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn")(x)
+        if self.drop_block:
+            x = DropBlock(self.drop_block, name=f"{name}_drop_block")(x)
         return self.activate(x, name) if active else x
 
     def conv(

@@ -22,6 +22,7 @@ def build(
     activation: str | None = None,
     batch_size: int | None = None,
     drop_rate: float | None = None,
+    drop_block: float = 0.0,
     **options: OptionValue,
 ) -> keras.Model:
     """Build a network with fresh weights.
@@ -35,6 +36,8 @@ def build(
         batch_size: fixed batch, for exports; any batch by default.
         drop_rate: stochastic depth of the last block; the preset's by default. It changes
             training only: no weight depends on it.
+        drop_block: part of the pyramid's features that DropBlock zeroes while training, behind
+            every normalization, in blocks of 3x3 (NAS-FPN, section 4.4).
         options: of the preset, as `edgedet.models.configured` takes them: `stacks=7`.
 
     Returns:
@@ -46,7 +49,7 @@ def build(
 
     Raises:
         InvalidInputError: the spec names an unknown architecture, option or activation, or levels
-            that the architecture has not.
+            that the architecture has not; DropBlock for a network without a pyramid.
     """
     if isinstance(spec, str):
         labels = [str(index) for index in range(num_classes)]
@@ -64,7 +67,7 @@ def build(
     image = keras.Input(
         (spec.input.height, spec.input.width, 3), batch_size=batch_size, name="image"
     )
-    stacks = _features(image, spec, chosen, style, drop_rate)
+    stacks = _features(image, spec, chosen, style, drop_rate, drop_block)
     heads = [
         Head(
             name,
@@ -130,7 +133,12 @@ def at_exit(
 
 
 def _features(
-    image: Tensor, spec: ModelSpec, chosen: Preset, style: BlockStyle, drop_rate: float | None
+    image: Tensor,
+    spec: ModelSpec,
+    chosen: Preset,
+    style: BlockStyle,
+    drop_rate: float | None,
+    drop_block: float,
 ) -> list[dict[int, Tensor]]:
     """The heads' maps by level, after each pyramid up to the exit."""
     finest, coarsest = chosen.levels
@@ -140,11 +148,16 @@ def _features(
             f"{spec.name} has the levels P{finest} to P{coarsest}, "
             f"not P{wanted[0]} to P{wanted[-1]}."
         )
+    if drop_block and chosen.pyramid is None:
+        raise InvalidInputError(
+            f"DropBlock is for the layers of a pyramid, and {spec.name} has none; leave it out."
+        )
     rate = chosen.drop_rate if drop_rate is None else drop_rate
     maps = chosen.backbone.features(image, style, drop_rate=rate)
     levels = range(finest, coarsest + 1)
     if chosen.pyramid is None:
         stacks = [maps]
     else:
-        stacks = chosen.pyramid.features(maps, levels, style)[: chosen.exit]
+        pyramid_style = replace(style, drop_block=drop_block)
+        stacks = chosen.pyramid.features(maps, levels, pyramid_style)[: chosen.exit]
     return [{level: stack[level] for level in wanted} for stack in stacks]

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from edgedet.errors import InvalidInputError
 from edgedet.models import eff_spinenet
 from edgedet.models.blocks import ACTIVATIONS, BlockStyle
+from edgedet.models.eff_spinenet import EffSpineNet
 from edgedet.models.efficientnet import EfficientNet, efficientnet, efficientnet_coefficients
 from edgedet.models.graph import Tensor
 from edgedet.models.mobilenet_v2 import MobileNetV2
@@ -303,6 +304,8 @@ _SUFFIXES: dict[str, dict[str, OptionValue]] = {
     **{f"-{name}": {"activation": name} for name in ACTIVATIONS},
     "-hswish": {"activation": "hard_swish"},
     "-nose": {"se": False},
+    "-nos2d": {"space_to_depth": False},
+    "-sum": {"fusion": "sum"},
 }
 _STACKS = re.compile(r"-(\d{1,3})@(\d{1,4})$")
 
@@ -319,17 +322,26 @@ def preset(name: str, options: Mapping[str, OptionValue] | None = None) -> Prese
         InvalidInputError: there is none, or it has no such option.
     """
     if name not in _PRESETS:
-        near = difflib.get_close_matches(name, _PRESETS, n=3, cutoff=0.5)
+        near = _similar(name)[:3]
         hint = f"did you mean {' or '.join(near)}?" if near else "`edgedet models` lists all."
         raise InvalidInputError(f"There is no model {name!r}; {hint}")
     return configured(_PRESETS[name], options or {})
+
+
+def _similar(name: str) -> list[str]:
+    """Presets of a name like this, the most similar first; among equals the smallest first."""
+    ratios = {each: difflib.SequenceMatcher(None, each, name).ratio() for each in _PRESETS}
+    return sorted(
+        (each for each in ratios if ratios[each] >= 0.5), key=ratios.__getitem__, reverse=True
+    )
 
 
 def parse_name(name: str) -> tuple[str, dict[str, Any]]:
     """Split a name from the options at its end.
 
     `-7@256` is stacks and width of the pyramid, `-relu6`, `-hswish`, `-relu` and `-swish` the
-    activation, `-nose` leaves squeeze-and-excite out: `efficientdet-d0-relu6-nose`.
+    activation, `-nose` leaves squeeze-and-excite out, `-nos2d` space-to-depth, and `-sum` the
+    learned weights of merged maps: `efficientdet-d0-relu6-nose`.
 
     Returns:
         The preset's name, and options, `activation` among them.
@@ -353,9 +365,10 @@ def configured(preset: Preset, options: Mapping[str, OptionValue]) -> Preset:
 
     Args:
         preset: what to change.
-        options: `stacks` and `width` of the pyramid (and of the heads), `fusion` of a BiFPN,
-            `se` false to leave squeeze-and-excite out, `anytime` for heads after every pyramid of
-            the stack, `exit` for the pyramid whose heads are the network's.
+        options: `stacks` and `width` of the pyramid (and of the heads), `fusion` of a BiFPN (for
+            Eff-SpineNet `fast` or `sum`), `se` false to leave squeeze-and-excite out,
+            `space_to_depth` false to leave that out of Eff-SpineNet, `anytime` for heads after
+            every pyramid of the stack, `exit` for the pyramid whose heads are the network's.
 
     Raises:
         InvalidInputError: the preset has no such option, or not this value of it.
@@ -407,9 +420,13 @@ def _with_width(preset: Preset, key: str, value: OptionValue) -> Preset:
 
 
 def _with_fusion(preset: Preset, key: str, value: OptionValue) -> Preset:
+    if isinstance(preset.backbone, EffSpineNet) and value in ("fast", "sum"):
+        weighted = replace(preset.backbone, weighted_fusion=value == "fast")
+        return replace(preset, backbone=weighted)
     if not isinstance(preset.pyramid, BiFPN) or value not in FUSIONS:
         raise InvalidInputError(
-            f"{preset.name}: {key} is one of {', '.join(FUSIONS)}, for BiFPN detectors only."
+            f"{preset.name}: {key} is one of {', '.join(FUSIONS)} for BiFPN detectors, fast or sum "
+            "for Eff-SpineNet."
         )
     return replace(preset, pyramid=replace(preset.pyramid, fusion=str(value)))
 
@@ -421,6 +438,13 @@ def _with_se(preset: Preset, key: str, value: OptionValue) -> Preset:
     if _flag(preset, key, value):
         return preset
     return replace(preset, backbone=replace(backbone, se_ratio=0.0))
+
+
+def _with_space_to_depth(preset: Preset, key: str, value: OptionValue) -> Preset:
+    if not isinstance(preset.backbone, EffSpineNet):
+        raise InvalidInputError(f"{preset.name} has no space-to-depth; leave out {key}.")
+    backbone = replace(preset.backbone, space_to_depth=_flag(preset, key, value))
+    return replace(preset, backbone=backbone)
 
 
 def _with_anytime(preset: Preset, key: str, value: OptionValue) -> Preset:
@@ -442,6 +466,7 @@ _OPTIONS = {
     "exit": _with_exit,
     "fusion": _with_fusion,
     "se": _with_se,
+    "space_to_depth": _with_space_to_depth,
     "stacks": _with_stacks,
     "width": _with_width,
 }
@@ -527,9 +552,16 @@ def preset_spec(
         raise InvalidInputError(
             f"There is no activation {activation!r}; choose one of {', '.join(ACTIVATIONS)}."
         )
+    try:
+        input_ = InputSpec(side, side, *chosen.normalization)
+    except InvalidInputError:
+        raise InvalidInputError(
+            f"An input of {side} x {side} pixels is larger than any model here can have; choose a "
+            "smaller input size."
+        ) from None
     return ModelSpec(
         name=name,
-        input=InputSpec(side, side, *chosen.normalization),
+        input=input_,
         anchors=AnchorSpec(
             *chosen.levels, scale=chosen.anchor_scale if anchor_scale is None else anchor_scale
         ),

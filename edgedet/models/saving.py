@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -18,6 +20,7 @@ from edgedet.spec import ModelSpec
 _WEIGHTS_MEMBER = "model.weights.h5"
 _MAX_BYTES_PER_WEIGHT = 32
 _MAX_OVERHEAD = 2**26
+_LAYER = re.compile(r"<\w+ name=(\w+)")
 
 
 def save_model(model: keras.Model, spec: ModelSpec, path: str | os.PathLike[str]) -> None:
@@ -44,20 +47,39 @@ def load_model(
 
     Raises:
         MissingFileError: there is no such file.
-        InvalidInputError: no spec inside, a damaged file, or weights of another network.
+        InvalidInputError: no spec inside, a damaged file, a spec of no network that there is, or
+            weights of another network.
     """
     spec = archive.read_spec(path)
-    model = build(spec, batch_size=batch_size)
+    try:
+        model = build(spec, batch_size=batch_size)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{path}: {error}") from None
+    if fault := _load(model, path):
+        raise InvalidInputError(
+            f"{path}: the weights don't fit {spec.name} with the labels and options of its spec "
+            f"({fault}); copy or train it again."
+        )
+    return model, spec
+
+
+def _load(model: keras.Model, path: str | os.PathLike[str]) -> str | None:
+    """Load the weights of a file; what is wrong with them, None if nothing is."""
     try:
         # Compressed, a small file could hold more weights than memory does.
         with zipfile.ZipFile(path) as members:
             size = members.getinfo(_WEIGHTS_MEMBER).file_size
         if size > _MAX_BYTES_PER_WEIGHT * model.count_params() + _MAX_OVERHEAD:
-            raise ValueError(f"{size} bytes for {model.count_params()} weights")
-        model.load_weights(path)
-    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InvalidInputError(
-            f"{path}: the weights don't fit {spec.name} ({reason}); train or copy it again."
-        ) from None
-    return model, spec
+            return f"{size} bytes are too many"
+        with warnings.catch_warnings():
+            # Keras warns of each part that the file lacks, and then raises an error.
+            warnings.simplefilter("ignore")
+            model.load_weights(path)
+    except (
+        *(ValueError, OSError, KeyError, EOFError, RuntimeError),
+        *(zipfile.BadZipFile, zlib.error),
+    ) as error:
+        # Keras names the first layer that differs, among much of its own.
+        layer = _LAYER.search(str(error))
+        return f"they differ at the layer {layer[1]}" if layer else "they are damaged"
+    return None

@@ -1,4 +1,4 @@
-"""What a `.tflite` network holds and computes, counted from the file."""
+"""What a network holds and computes, counted from its file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import importlib
 import math
 import struct
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from edgedet import archive
+from edgedet.archive.onnx import Graph
+from edgedet.archive.openvino import Network
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,75 @@ class Cost:
 
     parameters: int
     multiply_adds: int
+
+
+def count_file(path: Path) -> Cost | None:
+    """Count the convolutions and dense layers of a `.tflite`, `.xml` or `.onnx` file.
+
+    Returns:
+        The cost; None where it can't be told.
+
+    Raises:
+        MissingFileError: there is no such file.
+        InvalidInputError: a damaged file, or one without a model spec.
+    """
+    if path.suffix.lower() == ".xml":
+        return count_openvino(
+            archive.openvino.read_network(path, archive.openvino.read_model(path)[1])
+        )
+    if path.suffix.lower() == ".onnx":
+        return count_onnx(archive.onnx.read_graph(path, archive.onnx.read_model(path)[1]))
+    return count_cost(archive.read_model(path)[1])
+
+
+def count_openvino(network: Network) -> Cost:
+    """Count the convolutions and dense layers of an OpenVINO network.
+
+    A bias is an addition of one number for each channel, to what the layer computes.
+    """
+    # By the layer that holds them: several layers may share one.
+    weights: dict[str, int] = {}
+    multiply_adds = 0
+    weighted = set()
+    for number, layer in network.layers.items():
+        if len(layer.inputs) != 2 or len(layer.sources) != 2:
+            continue
+        if layer.kind in ("Convolution", "GroupConvolution", "MatMul"):
+            kernel = layer.inputs[1]
+            # [out, in, rows, columns]; with groups before, [groups, out, in, rows, columns].
+            outputs = kernel[0] * kernel[1] if layer.kind == "GroupConvolution" else kernel[0]
+            multiply_adds += math.prod(layer.outputs[0].shape) * math.prod(kernel) // outputs
+            weights[layer.sources[1][0]] = math.prod(kernel)
+            weighted.add(number)
+        elif layer.kind == "Add" and len(layer.outputs[0].shape) == 4:
+            channels = layer.outputs[0].shape[1]
+            for place, other in ((0, 1), (1, 0)):
+                if (
+                    layer.sources[place][0] in weighted
+                    and math.prod(layer.inputs[other]) == channels
+                ):
+                    weights[layer.sources[other][0]] = channels
+    return Cost(sum(weights.values()), multiply_adds)
+
+
+def count_onnx(graph: Graph) -> Cost | None:
+    """Count the convolutions and dense layers of an ONNX graph; None where shapes are missing."""
+    weights: dict[str, int] = {}
+    multiply_adds = 0
+    for node in graph.nodes:
+        if node.kind not in ("Conv", "Gemm", "MatMul"):
+            continue
+        names = (*node.inputs[1:], node.outputs[0])
+        if any(name not in graph.tensors for name in names):
+            return None
+        for name in node.inputs[1:]:
+            weights[name] = math.prod(graph.tensors[name].shape)
+        kernel = graph.tensors[node.inputs[1]].shape
+        # [out, in, rows, columns], of which `in` is one group's.
+        outputs = kernel[0] if node.kind == "Conv" else kernel[-1]
+        positions = math.prod(graph.tensors[node.outputs[0]].shape)
+        multiply_adds += positions * math.prod(kernel) // outputs
+    return Cost(sum(weights.values()), multiply_adds)
 
 
 def count_cost(model: bytes) -> Cost | None:

@@ -28,13 +28,13 @@ class Detector:
     """Run a detection model on images; any number of threads may share one detector.
 
     Args:
-        model: a `.tflite` file that `edgedet convert` wrote, or a `.keras` file that
-            `edgedet train` wrote.
+        model: a `.tflite`, `.xml` or `.onnx` file that `edgedet convert` wrote, or a `.keras`
+            file that `edgedet train` wrote.
         threads: threads for inference; by default the physical cores, at most 4.
-        engine: `litert` or `keras`; follows the file by default.
+        engine: `litert`, `openvino`, `onnxruntime` or `keras`; follows the file by default.
 
     Raises:
-        MissingFileError: there is no such file.
+        MissingFileError: there is no such file, or the `.bin` of an `.xml` is missing.
         InvalidInputError: a damaged file, one without a model spec, or one that doesn't fit it.
         MissingDependencyError: the engine is not installed.
     """
@@ -170,6 +170,15 @@ class Detector:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    @property
+    def precision(self) -> str | None:
+        """Type in which most convolutions multiply, `float32` or `int8` for example.
+
+        None where the engine doesn't tell, and once the detector is closed.
+        """
+        with self._lock:
+            return None if self._engine is None else self._engine.precision
 
     def __repr__(self) -> str:
         return f"Detector({str(self.path)!r}, threads={self.threads}, engine={self.engine_name!r})"

@@ -10,17 +10,24 @@ Tensor = Any
 
 
 def focal_loss(
-    logits: Tensor, targets: Tensor, *, alpha: float = 0.25, gamma: float = 1.5
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    alpha: float = 0.25,
+    gamma: float = 1.5,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """Sigmoid focal loss of every element (Lin et al. 2017, Eq. 5), not reduced.
 
     Args:
         logits: raw scores, any shape.
-        targets: 0 or 1 (or smoothed labels), same shape.
+        targets: 0 or 1, same shape.
         alpha: weight of the positives; the negatives get 1 - alpha.
         gamma: how strongly easy examples are played down; 1.5 is EfficientDet's.
+        label_smoothing: part by which the targets of the cross entropy are drawn towards 1/2.
     """
-    entropy = ops.relu(logits) - logits * targets + ops.softplus(-ops.abs(logits))
+    smooth = targets * (1.0 - label_smoothing) + 0.5 * label_smoothing
+    entropy = ops.relu(logits) - logits * smooth + ops.softplus(-ops.abs(logits))
     probability = ops.sigmoid(logits)
     miss = probability * (1 - targets) + (1 - probability) * targets
     # The power's gradient at zero is undefined for gamma < 2: keep the base off zero.
@@ -44,6 +51,7 @@ def detection_loss(
     alpha: float = 0.25,
     gamma: float = 1.5,
     delta: float = 0.1,
+    label_smoothing: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Class and box loss of a batch, each summed and divided by the number of positive anchors.
 
@@ -59,11 +67,14 @@ def detection_loss(
         alpha: focal loss's weight of positives.
         gamma: focal loss's focus.
         delta: Huber loss's threshold.
+        label_smoothing: part by which the targets of the cross entropy are drawn towards 1/2; which
+            elements are positive, and how hard, goes by the labels as they are.
     """
     mask = ops.cast(positive, logits.dtype)
     count = ops.sum(mask) + 1.0
     targets = ops.one_hot(ops.where(positive, labels, -1), logits.shape[-1], dtype=logits.dtype)
-    class_loss = ops.sum(focal_loss(logits, targets, alpha=alpha, gamma=gamma)) / count
+    focal = focal_loss(logits, targets, alpha=alpha, gamma=gamma, label_smoothing=label_smoothing)
+    class_loss = ops.sum(focal) / count
     errors = huber_loss(codes, target_codes, delta=delta)
     box_loss = ops.sum(errors * ops.expand_dims(mask, -1)) / (4.0 * count)
     return class_loss, box_loss

@@ -44,6 +44,7 @@ class Workbench:
         return SimpleNamespace(
             detect=detect,
             engine_name="fake",
+            precision="float32",
             threads=None if key[0] in self.decides_threads else threads,
             close=lambda: self.closed.append(key),
         )

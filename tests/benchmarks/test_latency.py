@@ -205,7 +205,7 @@ def test_times_come_from_the_picture_given(workbench: Any, make_file: MakeFile) 
         runs=1,
         warmup=0,
         open_detector=lambda model, *, threads: SimpleNamespace(
-            detect=detect, engine_name="fake", threads=threads, close=lambda: None
+            detect=detect, engine_name="fake", precision=None, threads=threads, close=lambda: None
         ),
         cold_start=cold_start,
     )

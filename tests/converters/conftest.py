@@ -93,22 +93,27 @@ def model_file(spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory) -> Pat
 @pytest.fixture(scope="session", autouse=True)
 def _slow_steps_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep what the export and the conversion of a file gave, for all tests of the session."""
-    from edgedet.converters import tflite
+    from edgedet.converters import formats, onnx, openvino, tflite
 
     known: dict[Any, Any] = {}
 
     def once(step: Callable[..., Any]) -> Callable[..., Any]:
-        def run(source: Path, *rest: Any) -> Any:
-            key = (step.__name__, source.read_bytes(), *(r for r in rest if isinstance(r, str)))
+        def run(what: Any, *rest: Any) -> Any:
+            origin = what.read_bytes() if isinstance(what, Path) else what.directory
+            key = (step.__module__, step.__name__, origin, *(r for r in rest if isinstance(r, str)))
             if key not in known:
                 if step.__name__ == "export":
                     rest = (tmp_path_factory.mktemp("export") / "saved_model",)
-                known[key] = step(source, *rest)
+                known[key] = step(what, *rest)
             return known[key]
 
         return run
 
+    to_ir = once(openvino.to_model)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tflite, "export", once(tflite.export))
+        patch.setattr(formats, "export", once(formats.export))
         patch.setattr(tflite, "to_flatbuffer", once(tflite.to_flatbuffer))
+        # The converter changes the model that it gets.
+        patch.setattr(openvino, "to_model", lambda exported: to_ir(exported).clone())
+        patch.setattr(onnx, "to_model", once(onnx.to_model))
         yield

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from edgedet.cli import main
-from edgedet.converters import tflite
-from edgedet.converters.tflite import convert_to_tflite
+from edgedet.converters import formats, tflite
+from edgedet.converters.formats import convert
 from edgedet.errors import EdgeDetError, InvalidInputError, MissingDependencyError
 
 
@@ -86,8 +86,9 @@ def test_bad_models(
     [
         (["--int8"], "add `--data data.yaml`"),
         (["--int8", "--fp16"], "one of --int8, --fp16 and --dynamic"),
-        (["--to", "openvino"], "writes tflite only"),
-        (["--to", "tflite,onnx"], "writes tflite only"),
+        (["--to", "openvino", "--dynamic"], "does not write openvino in dynamic"),
+        (["--to", "tflite,onnx", "--fp16"], "does not write onnx in float16, only in float32"),
+        (["--to", ""], "no format ''"),
         (["--to", "caffe"], "no format 'caffe'"),
         (["--int8", "--data", "absent.yaml"], "absent.yaml does not exist"),
         (["--int8", "--data", "DATA", "--calibration-images", "0"], "must be positive"),
@@ -131,7 +132,7 @@ def test_unreadable_calibration_picture(model_file: Path, data: Path, tmp_path: 
     (copy / "images" / "003.png").write_bytes(b"")
     out = tmp_path / "out"
     with pytest.raises(InvalidInputError, match=r"003\.png is empty"):
-        convert_to_tflite(model_file, precision="int8", data=copy / "data.yaml", out=out)
+        convert(model_file, precision="int8", data=copy / "data.yaml", out=out)
     assert not out.exists()
 
 
@@ -148,7 +149,7 @@ def test_full_disk_keeps_the_earlier_file(
 
     monkeypatch.setattr(Path, "write_bytes", fills_up)
     with pytest.raises(EdgeDetError, match="the disk is full"):
-        convert_to_tflite(model_file, out=tmp_path)
+        convert(model_file, out=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [target.name]
     assert target.read_bytes() == b"earlier"
 
@@ -165,20 +166,20 @@ def test_full_temporary_disk_leaves_nothing(
     def fills_up(source: Path, directory: Path, stack: int | None) -> None:
         directory.mkdir()
         (directory / "half").write_bytes(b"half")
-        with saved_model._explained(source):
+        with saved_model.explained(source):
             # As TensorFlow words it.
             raise RuntimeError(f"{directory}/variables.data; No space left on device")
 
-    monkeypatch.setattr(tflite, "export", fills_up)
+    monkeypatch.setattr(formats, "export", fills_up)
     with pytest.raises(EdgeDetError, match=r"temporary files is full.*TMPDIR"):
-        convert_to_tflite(model_file, out=out)
+        convert(model_file, out=out)
     assert list(tmp_path.rglob("*")) == [scratch]
 
 
 def test_scratch_directory_is_removed(
     model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    export = tflite.export
+    export = formats.export
     scratch = tmp_path / "scratch"
     scratch.mkdir()
 
@@ -188,8 +189,8 @@ def test_scratch_directory_is_removed(
         return export(source, directory)
 
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
-    monkeypatch.setattr(tflite, "export", leaves_files)
-    convert_to_tflite(model_file, out=tmp_path / "out")
+    monkeypatch.setattr(formats, "export", leaves_files)
+    convert(model_file, out=tmp_path / "out")
     assert list(scratch.iterdir()) == []
 
 
@@ -197,7 +198,7 @@ def test_out_that_is_a_file(model_file: Path, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.touch()
     with pytest.raises(EdgeDetError, match="can't be written"):
-        convert_to_tflite(model_file, out=blocked)
+        convert(model_file, out=blocked)
 
 
 def test_failing_converter_is_one_sentence(
@@ -206,28 +207,28 @@ def test_failing_converter_is_one_sentence(
     from edgedet.converters import saved_model
 
     def fails(source: Path, exported: object, precision: str) -> bytes:
-        with saved_model._explained(source):
+        with saved_model.explained(source):
             raise ValueError("first line\nsecond line")
 
     monkeypatch.setattr(tflite, "to_flatbuffer", fails)
     with pytest.raises(EdgeDetError, match=r"can't convert it \(ValueError: first line\)"):
-        convert_to_tflite(model_file, out=tmp_path / "out")
+        convert(model_file, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_weights_that_are_not_finite(
     model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    export = tflite.export
+    export = formats.export
 
     def spoiled(source: Path, directory: Path, stack: int | None) -> object:
         exported = export(source, directory, stack)
         expected = {name: value * float("nan") for name, value in exported.expected.items()}
         return replace(exported, expected=expected)
 
-    monkeypatch.setattr(tflite, "export", spoiled)
+    monkeypatch.setattr(formats, "export", spoiled)
     with pytest.raises(EdgeDetError, match="class_3 differs from Keras's by nan"):
-        convert_to_tflite(model_file, out=tmp_path / "out")
+        convert(model_file, out=tmp_path / "out")
 
 
 def test_missing_tensorflow(
@@ -235,7 +236,7 @@ def test_missing_tensorflow(
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     with pytest.raises(MissingDependencyError, match=r'pip install "edgedet\[convert\]"'):
-        convert_to_tflite(model_file, out=tmp_path / "out")
+        convert(model_file, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -246,4 +247,4 @@ def test_other_keras_backend(
 
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(EdgeDetError, match="loaded it with jax"):
-        convert_to_tflite(model_file, out=tmp_path / "out")
+        convert(model_file, out=tmp_path / "out")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import edgedet
 from edgedet import archive
-from edgedet.converters.tflite import Conversion, convert_to_tflite
+from edgedet.converters.conversion import Conversion
+from edgedet.converters.formats import convert
 from edgedet.quantization.calibration import choose_images, network_input
 from edgedet.quantization.tflite_graph import TfliteGraph
 from edgedet.spec import ModelSpec
@@ -21,6 +23,11 @@ LEFTOVERS = {
 }  # fmt: skip
 
 
+def convert_one(source: Path, **options: Any) -> Conversion:
+    (conversion,) = convert(source, **options)
+    return conversion
+
+
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("converted")
@@ -28,12 +35,12 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def float32(model_file: Path, out: Path) -> Conversion:
-    return convert_to_tflite(model_file, out=out)
+    return convert_one(model_file, out=out)
 
 
 @pytest.fixture(scope="module")
 def int8(model_file: Path, data: Path, out: Path) -> Conversion:
-    return convert_to_tflite(model_file, precision="int8", data=data, out=out)
+    return convert_one(model_file, precision="int8", data=data, out=out)
 
 
 def interpreter_of(path: Path) -> object:
@@ -69,7 +76,7 @@ def test_int8_follows_float32_in_every_head(int8: Conversion, spec: ModelSpec) -
 def test_smaller_weights_follow_float32(
     precision: str, float32: Conversion, model_file: Path, data: Path, out: Path
 ) -> None:
-    conversion = convert_to_tflite(model_file, precision=precision, data=data, out=out)
+    conversion = convert_one(model_file, precision=precision, data=data, out=out)
     assert conversion.path == out / f"tiny-{precision}.tflite"
     assert conversion.file_bytes < 0.65 * float32.file_bytes
     assert min(head.sqnr for head in conversion.heads) > (30 if precision == "float16" else 12)
@@ -155,7 +162,7 @@ def test_file_carries_the_spec_and_its_origin(
 def test_same_input_gives_the_same_bytes(
     int8: Conversion, model_file: Path, data: Path, tmp_path: Path
 ) -> None:
-    again = convert_to_tflite(model_file, precision="int8", data=data, out=tmp_path)
+    again = convert_one(model_file, precision="int8", data=data, out=tmp_path)
     assert again.path.read_bytes() == int8.path.read_bytes()
 
 
@@ -168,7 +175,7 @@ def test_runtime_runs_the_file(int8: Conversion, data: Path, spec: ModelSpec) ->
 
 
 def test_result_lies_beside_the_model_by_default(model_file: Path) -> None:
-    conversion = convert_to_tflite(model_file)
+    conversion = convert_one(model_file)
     try:
         assert conversion.path == model_file.with_name("tiny-float32.tflite")
         assert conversion.path.stat().st_size == conversion.file_bytes

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from edgedet.data.dataset import DetectionDataset, Sample
+from edgedet.evaluation.matching import Matches, match
 from edgedet.runtime.detections import Detections
 
 LABELS = ("cat", "dog", "bird")
@@ -46,6 +47,42 @@ class FakeDetector:
             path=str(source),
             speed={"preprocess": 1.0, "inference": 4.0, "postprocess": 0.5},
         )
+
+
+@pytest.fixture
+def matched() -> Callable[..., Matches]:
+    """Match objects, (class, box) or (class, box, "crowd"), with detections, (class, box, score).
+
+    Classes are positions in `LABELS`; the objects lie on image 5 of images 5 and 6, detections on
+    image 5 too unless they name another.
+    """
+
+    def make(objects: list[tuple[Any, ...]], found: list[tuple[Any, ...]]) -> Matches:
+        truth = {
+            "images": [{"id": 5}, {"id": 6}],
+            "categories": [{"id": identity} for identity in CATEGORY_IDS],
+            "annotations": [
+                {
+                    "image_id": 5,
+                    "category_id": CATEGORY_IDS[entry[0]],
+                    "bbox": list(entry[1]),
+                    "iscrowd": int("crowd" in entry),
+                }
+                for entry in objects
+            ],
+        }
+        results = [
+            {
+                "image_id": image[0] if image else 5,
+                "category_id": CATEGORY_IDS[index],
+                "bbox": list(box),
+                "score": score,
+            }
+            for index, box, score, *image in found
+        ]
+        return match(truth, results)
+
+    return make
 
 
 @pytest.fixture

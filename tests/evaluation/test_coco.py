@@ -139,8 +139,63 @@ def test_classes_keep_the_order_and_the_ids_of_the_data_set() -> None:
 
 def test_scores_of_a_class_at_one_and_at_all_thresholds() -> None:
     cat, _ = score(ONE_CAT, [found(7, 90, [122.0, 100.0, 100.0, 100.0], 0.6)]).per_class
-    expected = {"AP": 0.3, "AP50": 1, "APs": -1, "APm": -1, "APl": 0.3, "AR100": 0.3}
+    expected = {"AP": 0.3, "AP50": 1, "AP75": 0, "AR100": 0.3, "APs": -1, "APm": -1, "APl": 0.3}
+    expected |= {"ARs": -1, "ARm": -1, "ARl": 0.3}
     assert cat.metrics == pytest.approx(expected)
+
+
+def test_scores_by_size_and_class() -> None:
+    small, medium = [0.0, 0.0, 20.0, 20.0], MEDIUM
+    data = truth(
+        (7, 90, small, 0), (7, 90, medium, 0), (0, 90, LARGE, 0), (0, 3, LARGE, 0), (0, 3, LARGE, 1)
+    )
+    scores = score(data, [found(7, 90, medium, 0.9), found(0, 3, LARGE, 0.8)])
+    cat, dog = scores.per_class
+    assert cat.truths_by_size == {"small": 1, "medium": 1, "large": 1}
+    assert dog.truths_by_size == {"small": 0, "medium": 0, "large": 1}
+    names = ("APs", "APm", "APl", "ARs", "ARm", "ARl")
+    assert [cat.metrics[name] for name in names] == pytest.approx([0, 1, 0, 0, 1, 0])
+    assert [dog.metrics[name] for name in names] == pytest.approx([-1, -1, 1, -1, -1, 1])
+    assert {size: entry.truths for size, entry in scores.per_size.items()} == {
+        "small": 1,
+        "medium": 1,
+        "large": 2,
+    }
+    # Of large objects the cat is missed and the dog found.
+    assert scores.per_size["large"].metrics == pytest.approx(
+        {"AP": 0.5, "AP50": 0.5, "AP75": 0.5, "AR100": 0.5}
+    )
+    assert scores.per_size["small"].metrics["AP"] == 0
+
+
+def test_precision_recall_and_fit_are_told_apart_by_size() -> None:
+    """A surer false detection halves AP and leaves recall; an IoU of 0.7 isn't one of 0.75."""
+    loose = [0.0, 0.0, 100.0, 70.0]
+    data = truth((7, 90, [0.0, 0.0, 100.0, 100.0], 0))
+    scores = score(
+        data, [found(7, 90, [400.0, 300.0, 150.0, 150.0], 0.9), found(7, 90, loose, 0.6)]
+    )
+    large, cat = scores.per_size["large"].metrics, scores.per_class[0].metrics
+    assert large == pytest.approx({"AP": 0.25, "AP50": 0.5, "AP75": 0, "AR100": 0.5})
+    assert (cat["APl"], cat["ARl"], cat["AP75"]) == pytest.approx((0.25, 0.5, 0))
+
+
+@pytest.mark.parametrize(
+    ("area", "size"),
+    [
+        (1023.9, "small"),
+        (1024.0, "medium"),
+        (9216.0, "medium"),
+        (9216.1, "large"),
+    ],
+)
+def test_sizes_go_by_the_area_that_the_annotation_tells(area: float, size: str) -> None:
+    data = truth((7, 90, LARGE, 0))
+    data["annotations"][0]["area"] = area
+    scores = score(data, [found(7, 90, LARGE, 0.9)])
+    assert scores.per_class[0].truths_by_size[size] == 1
+    assert scores.per_size[size].truths == 1
+    assert scores.per_size[size].metrics["AP"] == pytest.approx(1)
 
 
 def test_the_curve_of_a_class_has_its_area() -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from edgedet.archive.onnx import append_spec
 from edgedet.evaluation import METRICS
 
 # Finds squares of pure red, green and blue where they fill a cell of its input of 64x64.
 MODEL = Path(__file__).parents[1] / "runtime" / "data" / "blocks-int8.tflite"
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
+ENGINES = {".xml": "openvino", ".onnx": "onnxruntime"}
 CATEGORY_IDS = {"red": 10, "green": 20, "blue": 30}
 
 # Image id: squares of 16x16 as (colour, x, y).
@@ -109,6 +113,48 @@ def test_the_terminal_shows_points_of_100_and_the_next_command(
     assert outcome.out.splitlines()[-1] == f"next: edgedet benchmark {MODEL}"
 
 
+@pytest.fixture
+def blocks_model() -> ModuleType:
+    """The script that made the model files of the runtime's tests."""
+    file = MODEL.parents[1] / "blocks_model.py"
+    spec = importlib.util.spec_from_file_location("blocks_model", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("suffix", [".xml", ".onnx"])
+def test_every_format_is_scored_alike(
+    suffix: str, blocks_model: ModuleType, evaluate: Callable[..., Any], tmp_path: Path
+) -> None:
+    """One network as TensorFlow Lite, OpenVINO and ONNX: the same detections, and a report."""
+    file = tmp_path / f"blocks{suffix}"
+    if suffix == ".xml":
+        pytest.importorskip("openvino")
+        blocks_model.write_openvino(file)
+    else:
+        pytest.importorskip("onnx")
+        file.write_bytes(append_spec(blocks_model.onnx_model(), blocks_model.SPEC))
+    words = ["--json", "--save-json", "--name"]
+    theirs = json.loads(evaluate(*words, "theirs", model=file).out)
+    ours = json.loads(evaluate(*words, "ours", model=MODEL.with_name("blocks-float32.tflite")).out)
+    assert (ours["engine"], theirs["engine"]) == ("litert", ENGINES[suffix])
+    assert theirs["metrics"] == pytest.approx(ours["metrics"])
+    assert theirs["confusion_matrix"] == ours["confusion_matrix"]
+    assert (tmp_path / theirs["directory"] / "report.html").is_file()
+    found = [
+        json.loads((tmp_path / content["directory"] / "predictions.json").read_text())
+        for content in (ours, theirs)
+    ]
+    assert len(found[0]) == len(found[1]) > 0
+    for mine, other in zip(*found, strict=True):
+        assert (mine["image_id"], mine["category_id"]) == (other["image_id"], other["category_id"])
+        assert other["score"] == pytest.approx(mine["score"], abs=1e-4)
+        assert other["bbox"] == pytest.approx(mine["bbox"], abs=1e-2)
+
+
 def test_val_is_another_name_for_it(evaluate: Callable[..., Any]) -> None:
     assert json.loads(evaluate("--json", command="val").out)["images"] == 3
 
@@ -121,6 +167,9 @@ def test_limit_takes_the_first_images(evaluate: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        (["--report-conf", 1.5], "--report-conf must be from 0 to 1"),
+        (["--baseline", "none.json"], "none.json does not exist"),
+        (["--predictions", "p.json"], "either --model or --predictions"),
         (["--limit", 0], "--limit must be 1 or more"),
         (["--conf", 2], "conf must be a number from 0 to 1"),
         (["--split", "test"], "has no `test`"),
@@ -137,6 +186,49 @@ def test_wrong_options_cost_one_sentence_and_leave_nothing(
     assert sentence in outcome.err
     assert outcome.err.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_detections_that_are_there_already_score_the_same(
+    evaluate: Callable[..., Any], edgedet: Callable[..., Any], data: Path
+) -> None:
+    ran = json.loads(evaluate("--json", "--save-json", "--name", "ran").out)
+    outcome = edgedet(
+        *("eval", "--predictions", "runs/eval/ran/predictions.json", "--data", data),
+        *("--json", "--baseline", "runs/eval/ran/metrics.json"),
+    )
+    content = json.loads(outcome.out)
+    assert outcome.code == 0
+    assert content["speed"] == {}
+    assert "model" not in content
+    for key in ("metrics", "per_class", "per_size", "confusion_matrix", "errors", "confidence"):
+        assert content[key] == ran[key]
+    changes = content["comparison"]["metrics"]
+    assert changes["AP50"] == pytest.approx({"before": 1, "after": 1, "difference": 0})
+    assert changes["APl"] == {"before": None, "after": None, "difference": None}
+    assert content["comparison"]["remarks"] == []
+
+
+def test_without_a_model_the_terminal_names_no_speed(
+    evaluate: Callable[..., Any], edgedet: Callable[..., Any], data: Path
+) -> None:
+    evaluate("--save-json", "--name", "ran")
+    words = ["eval", "--predictions", "runs/eval/ran/predictions.json", "--data", data]
+    lines = edgedet(*words, "--baseline", "runs/eval/ran").out.splitlines()
+    assert "mean ms" not in lines[-4]
+    assert lines[-3].startswith("best confidence 0.")
+    assert lines[-2] == "report: runs/eval/exp/report.html"
+    assert lines[-1] == f"next: edgedet data check {data}"
+    assert any("Against the baseline" in line for line in lines)
+
+
+def test_limit_leaves_out_detections_on_other_images(
+    evaluate: Callable[..., Any], edgedet: Callable[..., Any], data: Path
+) -> None:
+    evaluate("--save-json", "--name", "ran")
+    words = ["eval", "--predictions", "runs/eval/ran/predictions.json", "--data", data, "--json"]
+    content = json.loads(edgedet(*words, "--limit", 1).out)
+    assert (content["images"], content["truths"]) == (1, 2)
+    assert content["metrics"]["AP50"] == pytest.approx(1)
 
 
 def test_a_damaged_picture_is_named_and_nothing_is_left(

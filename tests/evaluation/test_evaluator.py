@@ -158,9 +158,11 @@ def test_the_result_as_json_values(make_dataset: MakeDataset, fake_detector: Mak
     assert content["seconds"] == 1.5
     assert content["detections"] == 3
     assert content["metrics"] == result.metrics
+    assert content["per_size"]["medium"] == {"truths": 1, **result.per_size["medium"].metrics}
     assert content["per_class"][1] == {
         "label": "dog",
         "category_id": 3,
         "truths": 2,
+        "truths_by_size": {"small": 0, "medium": 1, "large": 1},
         **result.per_class[1].metrics,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import io
 import json
@@ -26,7 +27,8 @@ from edgedet.evaluation.contact_sheet import (
 )
 from edgedet.evaluation.mistakes import ImageMistakes
 from edgedet.evaluation.plots import plot_precision_recall, precision_recall_figure
-from edgedet.evaluation.report import points, tables, write_report
+from edgedet.evaluation.points import points, signed
+from edgedet.evaluation.report import tables, write_report
 
 MakeDataset = Callable[..., DetectionDataset]
 MakeDetector = Callable[..., Any]
@@ -54,6 +56,7 @@ def test_metrics_json_holds_the_description_the_scores_and_the_files(
     assert content["metrics"] == result.metrics
     assert {entry["label"] for entry in content["per_class"]} == {"cat", "dog", "bird"}
     assert content["files"] == {
+        "report": "report.html",
         "metrics": "metrics.json",
         "pr_curve": "pr_curve.png",
         "mistakes": "mistakes.png",
@@ -61,7 +64,7 @@ def test_metrics_json_holds_the_description_the_scores_and_the_files(
     assert {path.name for path in out.iterdir()} == set(content["files"].values())
 
 
-@pytest.mark.parametrize("full_at", ["pr_curve", "mistakes", "predictions", "metrics"])
+@pytest.mark.parametrize("full_at", ["pr_curve", "mistakes", "predictions", "report", "metrics"])
 def test_a_disk_that_fills_leaves_no_part_of_a_report(
     full_at: str,
     make_dataset: MakeDataset,
@@ -92,7 +95,7 @@ def test_predictions_json_is_read_by_pycocotools(
 ) -> None:
     from pycocotools.coco import COCO
 
-    from edgedet.evaluation.evaluator import coco_truth
+    from edgedet.evaluation.coco_format import coco_truth
 
     dataset = make_dataset(TRUTH, write_images=True)
     result = evaluate(fake_detector(ANSWERS), dataset)
@@ -132,7 +135,18 @@ def test_the_sheet_begins_with_the_worst_and_ends_at_its_count(
     box = np.array([[0, 0, 10, 10]], np.float32)
     none = box[:0]
     mistakes = [
-        ImageMistakes(n, none, np.repeat(box, n, axis=0), (90,) * n, none, ()) for n in range(6)
+        ImageMistakes(
+            image_id=n,
+            hits=none,
+            hit_classes=(),
+            hit_scores=(),
+            false=np.repeat(box, n, axis=0),
+            false_classes=(90,) * n,
+            false_scores=(0.5,) * n,
+            missed=none,
+            missed_classes=(),
+        )
+        for n in range(6)
     ]
     paths = {sample.image_id: sample.path for sample in dataset.samples}
     shown = write_contact_sheet(mistakes, paths, {90: "cat"}, tmp_path / "sheet.png", count=3)
@@ -158,12 +172,12 @@ def test_without_mistakes_there_is_no_sheet(
 
 def _scores(*areas: float) -> list[ClassScore]:
     return [
-        ClassScore(f"_a$^$b{n}", n, 5, {"AP50": area}, np.full(101, area))
+        ClassScore(f"_a$^$b{n}", n, 5, {"AP50": area}, np.full(101, area), {})
         for n, area in enumerate(areas)
     ]
 
 
-ABSENT = ClassScore("never seen", 99, 0, {"AP50": -1.0}, np.full(101, -1.0))
+ABSENT = ClassScore("never seen", 99, 0, {"AP50": -1.0}, np.full(101, -1.0), {})
 
 
 @pytest.mark.parametrize("classes", [0, 1, 10, 80])
@@ -212,6 +226,14 @@ def test_scores_are_shown_as_points_of_100(value: float, text: str) -> None:
     assert points(value) == text
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0123, "+1.2"), (-0.0123, "−1.2"), (0.0, "0.0"), (-0.0001, "0.0"), (None, "n/a")],
+)
+def test_differences_carry_their_sign(value: float | None, text: str) -> None:
+    assert signed(value) == text
+
+
 def test_the_tables_name_every_metric_and_class(
     make_dataset: MakeDataset, fake_detector: MakeDetector
 ) -> None:
@@ -225,6 +247,57 @@ def test_the_tables_name_every_metric_and_class(
     assert rows["APs"][2].strip() == "n/a"
     assert [cell.strip() for cell in rows["dog"][2:5]] == ["2", "100.0", "100.0"]
     assert [cell.strip() for cell in rows["bird"][2:5]] == ["0", "n/a", "n/a"]
+
+
+def test_metrics_json_holds_what_the_report_shows(
+    make_dataset: MakeDataset, fake_detector: MakeDetector, tmp_path: Path
+) -> None:
+    dataset = make_dataset(TRUTH, write_images=True)
+    result = evaluate(fake_detector(ANSWERS), dataset)
+    content = write_report(result, dataset, tmp_path / "run", description={}, conf=0.5)
+    assert content["confidence"]["best"] == {
+        "conf": 0.75,
+        "precision": 1.0,
+        "recall": 0.6667,
+        "f1": 0.8,
+    }
+    assert content["confusion_matrix"]["counts"] == [
+        [1, 0, 0, 0],
+        [0, 1, 0, 1],
+        [0, 0, 0, 0],
+        [0, 0, 1, 0],
+    ]
+    assert (content["errors"]["counts"]["missed"], content["errors"]["conf"]) == (1, 0.5)
+    assert content["calibration"]["conf"] == 0.5
+    dog = content["per_class"][1]
+    assert (dog["precision"], dog["recall"], dog["best_conf"]) == (1, 0.5, 0.41)
+    assert content["worst_images"] == [
+        {"image_id": 7, "file_name": "7.png", "missed": 1, "false": 1, "right": 0}
+    ]
+    assert len(content["pr_curve"]["precision"]) == 3
+    assert len(content["pr_curve"]["precision"][0]) == len(content["pr_curve"]["recall"]) == 101
+    lines = (tmp_path / "run" / "metrics.json").read_text().splitlines()
+    assert len(lines) == len(content) + 2
+
+
+def test_a_detector_run_above_the_reports_confidence_is_judged_there(
+    make_dataset: MakeDataset, fake_detector: MakeDetector, tmp_path: Path
+) -> None:
+    dataset = make_dataset(TRUTH, write_images=True)
+    result = evaluate(fake_detector(PERFECT), dataset, conf=0.6)
+    content = write_report(result, dataset, tmp_path / "run", description={})
+    assert content["errors"]["conf"] == 0.6
+    assert content["confidence"]["thresholds"][0] == 0.6
+
+
+def test_names_of_several_lines_are_no_hindrance(
+    make_dataset: MakeDataset, fake_detector: MakeDetector, tmp_path: Path
+) -> None:
+    dataset = make_dataset(TRUTH, write_images=True)
+    strange = dataclasses.replace(dataset, labels=("c\nat", "d\nog", "\x00bi\ud800rd"))
+    result = dataclasses.replace(evaluate(fake_detector(ANSWERS), dataset))
+    content = write_report(result, strange, tmp_path / "run", description={})
+    assert "mistakes" in content["files"]
 
 
 def _has_colour(picture: np.ndarray, colour: str) -> bool:

@@ -741,3 +741,30 @@ def test_the_command_refuses_bad_input_in_one_sentence(
     assert said in done.err
     assert done.err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("origin", ["effdet", "keras-applications"])
+def test_a_directory_is_not_taken_for_a_file(tmp_path: Path, edgedet: Command, origin: str) -> None:
+    words = ("--from", origin, *COMMAND[2:], "--out", "a.keras")
+    done = edgedet("import", tmp_path, *words)
+    assert done.code == 2
+    assert done.err == f"error: {tmp_path} is a directory; name the file of weights within it.\n"
+
+
+def test_a_directory_is_not_taken_for_labels(
+    effdet_file: Path, tmp_path: Path, edgedet: Command
+) -> None:
+    done = edgedet("import", effdet_file, *COMMAND, "--out", "a.keras", "--labels", tmp_path)
+    assert done.code == 2
+    assert (
+        done.err == f"error: {tmp_path} is a directory; name the text file of labels within it.\n"
+    )
+
+
+def test_an_input_beyond_all_bounds_is_refused_by_its_size(
+    effdet_file: Path, edgedet: Command
+) -> None:
+    words = (*COMMAND[:-1], 128000, "--out", "a.keras")
+    done = edgedet("import", effdet_file, *words)
+    assert done.code == 2
+    assert "error: An input of 128000 x 128000 pixels is larger than any model" in done.err

@@ -154,6 +154,7 @@ def test_info_draws_the_table(edgedet: Command, tmp_path: Path) -> None:
     [
         (["efficientdet-do"], "There is no model 'efficientdet-do'; did you mean efficientdet-d"),
         (["yolo"], "There is no model 'yolo'; `edgedet models` lists all."),
+        ([""], "Name a model file, or a model that `edgedet models` lists."),
         (["retinanet-resnet50-fpn-3@64"], "retinanet-resnet50-fpn has no stacked pyramid"),
         (["efficientdet-d0", "--plot", "graph.jpeg"], "--plot writes .png, .svg, .pdf; graph.jpeg"),
         (["missing.tflite"], "There is no model file"),

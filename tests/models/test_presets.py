@@ -128,7 +128,8 @@ def test_the_largest_and_the_lite_ones_fuse_without_weights() -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("efficientdet-do", "did you mean efficientdet-d"),
+        ("efficientdet", r"did you mean efficientdet-d0 or efficientdet-d1 or efficientdet-d2\?"),
+        ("efficientdet-do", r"did you mean efficientdet-d0 or"),
         ("effspinenet-m0", "did you mean .*eff-spinenet-m0"),
         ("efficientdet-d0-relu7", "did you mean efficientdet-d"),
         ("yolo", "`edgedet models` lists all"),

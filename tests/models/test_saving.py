@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from pathlib import Path
 
@@ -39,14 +40,70 @@ def test_keras_itself_loads_the_file(saved: Path, small_network: keras.Model) ->
     assert plain.count_params() == small_network.count_params()
 
 
-def test_weights_of_another_network_are_refused(saved: Path, tmp_path: Path) -> None:
-    path = tmp_path / "other.keras"
+def _rewritten(saved: Path, path: Path, **members: str | bytes) -> Path:
+    """The saved file with other contents in some members, `edgedet` or `weights`."""
+    names = {"edgedet": "edgedet.json", "weights": "model.weights.h5"}
+    contents = {names[key]: value for key, value in members.items()}
     with zipfile.ZipFile(saved) as before, zipfile.ZipFile(path, "w") as after:
         for entry in before.infolist():
-            if entry.filename != "edgedet.json":
-                after.writestr(entry, before.read(entry))
-        after.writestr("edgedet.json", preset_spec("eff-spinenet-m0", ["one"], size=128).to_json())
-    with pytest.raises(InvalidInputError, match=r"other\.keras: the weights don't fit"):
+            after.writestr(entry, contents.get(entry.filename, before.read(entry)))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "layer"),
+    [
+        ("eff-spinenet-m0", ["one"], "class_predictor_pointwise"),
+        ("eff-spinenet-m0-nose", ["one", "two"], r"\w+_project_conv"),
+        ("efficientdet-d0-1@8", ["one", "two"], r"\w+"),
+    ],
+)
+def test_weights_of_another_network_are_refused(
+    saved: Path,
+    tmp_path: Path,
+    recwarn: pytest.WarningsRecorder,
+    name: str,
+    labels: list[str],
+    layer: str,
+) -> None:
+    spec = preset_spec(name, labels, size=128)
+    path = _rewritten(saved, tmp_path / "other.keras", edgedet=spec.to_json())
+    said = (
+        rf".*other\.keras: the weights don't fit {spec.name} with the labels and options of its "
+        rf"spec \(they differ at the layer {layer}\); copy or train it again\."
+    )
+    with pytest.raises(InvalidInputError) as raised:
+        load_model(path)
+    assert re.fullmatch(said, str(raised.value))
+    assert not [each for each in recwarn if "keras" in each.filename]
+
+
+@pytest.mark.parametrize(
+    ("was", "instead", "said"),
+    [
+        ('"eff-spinenet-m0"', '"eff-spinenet-m9"', "There is no model 'eff-spinenet-m9'; did you"),
+        ('"max_level": 7', '"max_level": 8', "eff-spinenet-m0 has the levels P3 to P7, not P3 to "),
+        ('"options": {}', '"options": {"exit": 1}', "eff-spinenet-m0: exit needs anytime"),
+        ('"relu6"', '"gelu"', "There is no activation 'gelu'"),
+    ],
+)
+def test_a_spec_of_no_network_is_refused_with_the_files_name(
+    saved: Path, small_spec: ModelSpec, tmp_path: Path, was: str, instead: str, said: str
+) -> None:
+    text = small_spec.to_json()
+    assert was in text
+    path = _rewritten(saved, tmp_path / "strange.keras", edgedet=text.replace(was, instead))
+    with pytest.raises(InvalidInputError, match=rf"strange\.keras: {said}"):
+        load_model(path)
+
+
+def test_damage_within_the_weights_is_refused(saved: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(saved) as members:
+        weights = bytearray(members.read("model.weights.h5"))
+    half = len(weights) // 2
+    weights[half:] = bytes(len(weights) - half)
+    path = _rewritten(saved, tmp_path / "half.keras", weights=bytes(weights))
+    with pytest.raises(InvalidInputError, match=r"half\.keras: .*\(they are damaged\); copy"):
         load_model(path)
 
 
@@ -101,6 +158,7 @@ def test_only_keras_files_are_written(
         ({"name": "eff-spinenet-mo"}, "did you mean eff-spinenet-m"),
         ({"name": "eff-spinenet-m0", "size": 200}, "multiple of 128"),
         ({"name": "eff-spinenet-m0", "size": -128}, "multiple of 128"),
+        ({"name": "eff-spinenet-m0", "size": 128000}, "128000 x 128000 pixels is larger than any"),
         ({"name": "eff-spinenet-m0", "activation": "gelu"}, "choose one of swish"),
     ],
 )

@@ -12,6 +12,7 @@ import pytest
 
 from edgedet import Detector
 from edgedet.archive import read_model
+from edgedet.archive.onnx import append_spec as append_onnx_spec
 
 HERE = Path(__file__).parent
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
@@ -36,6 +37,22 @@ def int8_file() -> Path:
 @pytest.fixture(scope="session")
 def float_file() -> Path:
     return HERE / "data" / "blocks-float32.tflite"
+
+
+@pytest.fixture(scope="session")
+def xml_file(blocks_model: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("openvino")
+    path = tmp_path_factory.mktemp("openvino") / "blocks.xml"
+    blocks_model.write_openvino(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def onnx_file(blocks_model: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("onnx")
+    path = tmp_path_factory.mktemp("onnx") / "blocks.onnx"
+    path.write_bytes(append_onnx_spec(blocks_model.onnx_model(), blocks_model.SPEC))
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ def found(result):
     return sorted(zip(result.labels, map(tuple, boxes), strict=True))
 
 
-@pytest.mark.parametrize("kind", ["int8_file", "float_file"])
+@pytest.mark.parametrize("kind", ["int8_file", "float_file", "xml_file", "onnx_file"])
 def test_squares_are_found_where_they_are(kind, request, scene):
     picture = scene(64, 64, [("red", 24, 8, 8), ("green", 0, 40, 8), ("blue", 56, 56, 8)])
     result = Detector(request.getfixturevalue(kind), threads=1).detect(picture)
@@ -179,16 +180,20 @@ def test_many_threads_share_one_detector(int8_file, scene):
             assert results == expected * 5
 
 
-def test_results_do_not_change_with_the_next_image(detector, scene):
+@pytest.mark.parametrize("kind", ["int8_file", "xml_file", "onnx_file"])
+def test_results_do_not_change_with_the_next_image(kind, request, scene):
+    detector = Detector(request.getfixturevalue(kind), threads=1)
     first = detector.detect(scene(64, 64, [("red", 8, 8, 8)]))
     before = first.xyxy.copy()
     detector.detect(scene(64, 64, [("blue", 40, 40, 8)]))
     np.testing.assert_array_equal(first.xyxy, before)
 
 
-def test_a_closed_detector_says_so(int8_file, scene):
-    with Detector(int8_file) as detector:
+@pytest.mark.parametrize("kind", ["int8_file", "xml_file", "onnx_file"])
+def test_a_closed_detector_says_so(kind, request, scene):
+    with Detector(request.getfixturevalue(kind)) as detector:
         assert len(detector.detect(scene(8, 8))) == 0
+    assert detector.precision is None
     with pytest.raises(EdgeDetError, match="is closed"):
         detector.detect(scene(8, 8))
 
@@ -203,12 +208,33 @@ def test_threads_follow_the_argument(int8_file):
     assert Detector(int8_file).engine_name == "litert"
 
 
-def test_the_file_is_not_needed_after_loading(int8_file, tmp_path, scene):
-    copy = tmp_path / "model.tflite"
-    copy.write_bytes(int8_file.read_bytes())
-    detector = Detector(copy)
-    copy.write_bytes(b"\0" * copy.stat().st_size)
+@pytest.mark.parametrize("kind", ["int8_file", "xml_file", "onnx_file"])
+def test_the_file_is_not_needed_after_loading(kind, request, tmp_path, scene):
+    file = request.getfixturevalue(kind)
+    for part in file.parent.glob(f"{file.stem}.*"):
+        shutil.copy(part, tmp_path)
+    detector = Detector(tmp_path / file.name)
+    for part in tmp_path.iterdir():
+        part.write_bytes(b"\0" * part.stat().st_size)
     assert detector.detect(scene(64, 64, [("red", 8, 8, 8)])).labels == ["red"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "engine"), [("xml_file", "openvino"), ("onnx_file", "onnxruntime")]
+)
+def test_only_the_file_s_own_engine_is_imported(kind, engine, request):
+    code = (
+        "import sys, numpy, edgedet\n"
+        f"file = {str(request.getfixturevalue(kind))!r}\n"
+        "edgedet.Detector(file, threads=1).detect(numpy.zeros((8, 8, 3), numpy.uint8))\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert engine in loaded
+    # OpenVINO's telemetry would report that it is used.
+    others = {"ai_edge_litert", "openvino", "onnxruntime", "onnx", "openvino_telemetry"} - {engine}
+    assert not ({"keras", "tensorflow", "jax", "torch", "rich", "typer"} | others) & loaded
 
 
 def test_neither_keras_nor_tensorflow_is_imported_for_a_tflite_file(int8_file):

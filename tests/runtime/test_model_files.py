@@ -40,8 +40,8 @@ def write(tmp_path, model_bytes, blocks_model):
         ("empty.tflite", b"", InvalidInputError, "is empty"),
         ("garbage.tflite", b"garbage" * 999, InvalidInputError, "carries no edgedet model spec"),
         ("zeros.tflite", bytes(9999), InvalidInputError, "carries no edgedet model spec"),
-        ("model.onnx", b"onnx", InvalidInputError, "name a .tflite or .keras file"),
-        ("model", b"", InvalidInputError, "name a .tflite or .keras file"),
+        ("model.pt", b"torch", InvalidInputError, "name a .tflite, .xml, .onnx or .keras file"),
+        ("model", b"", InvalidInputError, "name a .tflite, .xml, .onnx or .keras file"),
         ("garbage.keras", b"garbage", InvalidInputError, "carries no edgedet model spec"),
         ("missing.keras", None, MissingFileError, "There is no model file"),
     ],
@@ -163,7 +163,7 @@ def test_a_spec_around_something_else_is_refused(write, model, message):
         ),
         (
             {"anchors": AnchorSpec(min_level=2, scale=1.0, octaves=1, aspect_ratios=(1.0,))},
-            "has no output class_2, which its spec names",
+            "has no output class_2, box_2, which its spec names",
         ),
     ],
 )

@@ -31,6 +31,22 @@ def test_focal_loss_is_equation_5(target: float, alpha: float, gamma: float) -> 
     )
 
 
+@pytest.mark.parametrize("target", [0.0, 1.0])
+def test_smoothing_moves_the_target_of_the_entropy_alone(target: float) -> None:
+    logit = LOGITS.astype(np.float64)
+    probability = 1 / (1 + np.exp(-logit))
+    smooth = 0.9 * target + 0.05
+    entropy = smooth * np.logaddexp(0, -logit) + (1 - smooth) * np.logaddexp(0, logit)
+    weight = 0.25 if target else 0.75
+    miss = 1 - probability if target else probability
+    np.testing.assert_allclose(
+        np.asarray(focal_loss(LOGITS, np.full_like(LOGITS, target), label_smoothing=0.1)),
+        weight * miss**1.5 * entropy,
+        rtol=1e-4,
+        atol=1e-6,
+    )
+
+
 def test_huber_loss_is_quadratic_then_linear() -> None:
     errors = np.float32([0.0, 0.05, -0.1, 0.3])
     np.testing.assert_allclose(

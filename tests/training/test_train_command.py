@@ -24,14 +24,15 @@ Command = Callable[..., Any]
 
 
 def test_a_run_stopped_before_its_first_validation_is_validated_then(
-    edgedet: Command, digits_yaml: Path, tmp_path: Path
+    small: None, edgedet: Command, digits_yaml: Path, tmp_path: Path
 ) -> None:
     words = ["train", "--data", digits_yaml, "--epochs", 5, "--batch", 4, "--imgsz", 128]
-    words += ["--scale", 0.9, 1.2, "--activation", "relu6", "--val-every", 5, "--until", 1]
+    words += ["--scale", 0.9, 1.2, "--set", "colour=0.1", "--val-every", 5, "--until", 1]
     code, out, _ = edgedet(*words, "--project", tmp_path, "--json")
     assert code == 0
     _, spec = load_model(json.loads(out)["best"])
     assert spec.provenance["training"]["scale"] == [0.9, 1.2]
+    assert spec.provenance["training"]["colour"] == 0.1
     assert float(_rows(tmp_path / "train" / "exp")[0]["AP"]) >= 0
 
 
@@ -75,6 +76,12 @@ def test_the_command_trains_and_prints_one_json_object(
         (["--data", "DATA", "--epochs", "0"], "epochs"),
         (["--data", "DATA", "--until", "0"], "--until"),
         (["--data", "DATA", "--backend", "mxnet"], "backend"),
+        (["--data", "DATA", "--recipe", "fast"], "There is no recipe 'fast'"),
+        (["--data", "DATA", "--set", "epoch=3"], "did you mean epochs?"),
+        (["--data", "DATA", "--precision", "int8"], "float32 or bfloat16 or float16"),
+        (["--data", "DATA", "--set", "drop_block=0.1"], "DropBlock"),
+        (["--data", "DATA", "--val-every", "-1"], "--val-every"),
+        (["--benchmark", "0"], "steps to time"),
         (["--data", "DATA", "--weights", "gone.keras"], "gone.keras"),
         (["--resume", "--name", "never"], "never to resume"),
     ],

@@ -190,12 +190,14 @@ def train_steps(spec: ModelSpec, images: np.ndarray) -> dict[str, Any]:
         the weights or a moment of the gradients not finite; `skipped`: those whose scaled
         gradients overflow, so that the step only halves the scale, as it may in float16.
     """
-    from edgedet.training.trainer import TrainingOptions, compiled
+    from edgedet.training import TrainingOptions
+    from edgedet.training.optimizers import compiled
 
     side = spec.input.width
     boxes: np.ndarray = np.full((len(images), 3, 4), -1, np.float32)
     boxes[:, :2] = np.float32([[8, 8, 40, 40], [side / 4, side / 3, 0.9 * side, 0.8 * side]])
     classes = np.tile(np.int32([1, 2, -1]), (len(images), 1))
+    pictures = np.clip(64 * images + 128, 0, 255).astype(np.uint8)
     losses: dict[str, float] = {}
     spoilt, skipped = [], []
     default = keras.config.dtype_policy()
@@ -205,7 +207,7 @@ def train_steps(spec: ModelSpec, images: np.ndarray) -> dict[str, Any]:
         learner = compiled(build(spec), spec, TrainingOptions(epochs=1), 10)
         # TensorFlow traces for minutes what it computes in seconds; JAX the other way round.
         learner.run_eagerly = keras.backend.backend() == "tensorflow"
-        told = learner.train_on_batch(images, {"boxes": boxes, "classes": classes})
+        told = learner.train_on_batch(pictures, {"boxes": boxes, "classes": classes})
         losses[policy] = float(np.ravel(told)[0])
         variables = [*learner.variables, *learner.optimizer.variables]
         if not all(np.isfinite(np.asarray(each, np.float32)).all() for each in variables):

@@ -20,6 +20,7 @@ from edgedet.models.importers.transfer import (
     link,
     opened,
     pytorch_layout,
+    refuse_directory,
     refuse_left,
     transfer,
 )
@@ -168,9 +169,10 @@ def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     Raises:
         MissingFileError: there is no such file.
         MissingDependencyError: a `.pth` file needs PyTorch to be read.
-        InvalidInputError: a damaged file, or one of something else than arrays.
+        InvalidInputError: a directory, a damaged file, or one of something else than arrays.
     """
     place = Path(path)
+    refuse_directory(place)
     if not place.is_file():
         raise MissingFileError(f"There is no file {place}.")
     if place.stat().st_size > _MAX_BYTES:

@@ -17,6 +17,7 @@ from edgedet.models.importers.transfer import (
     TransferReport,
     link,
     opened,
+    refuse_directory,
     refuse_left,
     transfer,
 )
@@ -146,6 +147,7 @@ def _read(source: str | os.PathLike[str]) -> dict[str, Any]:
     import h5py  # type: ignore[import-untyped]
 
     path = Path(source)
+    refuse_directory(path)
     if not path.is_file():
         raise MissingFileError(f"There is no file {path}.")
     try:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -103,6 +104,16 @@ def opened(
     if isinstance(source, Mapping):
         return source, origin or "the source"
     return read(source), origin or str(source)
+
+
+def refuse_directory(path: Path) -> None:
+    """Refuse a directory in the place of a file of weights.
+
+    Raises:
+        InvalidInputError: it is one.
+    """
+    if path.is_dir():
+        raise InvalidInputError(f"{path} is a directory; name the file of weights within it.")
 
 
 def link(

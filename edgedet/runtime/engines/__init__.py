@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,11 +20,14 @@ from edgedet.runtime.cores import default_threads
 from edgedet.spec import ModelSpec
 
 # The engine of each suffix; the module `edgedet.runtime.engines.<engine>` holds it.
-_ENGINES = {".tflite": "litert", ".keras": "keras"}
+_ENGINES = {".tflite": "litert", ".xml": "openvino", ".onnx": "onnxruntime", ".keras": "keras"}
 
 _MAX_THREADS = 1024
 _INPUT_TYPES = ("float32", "int8", "uint8")
 _OUTPUT_TYPES = ("float32", "int8", "uint8", "int16")
+
+# Larger than any of a network that has the largest input a spec may state.
+MAX_TENSOR_BYTES = 2**32
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Engine(Protocol):
     """A model ready to run; used by one thread at a time.
 
     Attributes:
-        name: `litert` or `keras`.
+        name: `litert`, `openvino`, `onnxruntime` or `keras`.
         threads: threads the engine may use, None where the engine decides.
         spec: what the file says about itself.
         input_info: the image tensor.
@@ -71,6 +74,14 @@ class Engine(Protocol):
     input_info: TensorInfo
     class_info: tuple[TensorInfo, ...]
     box_info: tuple[TensorInfo, ...]
+
+    @property
+    def precision(self) -> str | None:
+        """Type in which most convolutions multiply, `float32` or `int8` for example.
+
+        None where the engine doesn't tell.
+        """
+        ...
 
     def input(self) -> npt.NDArray[Any]:
         """A writable view of the input tensor; drop it before `run`."""
@@ -91,9 +102,9 @@ def open_engine(
     """Load a model file into the engine that runs it.
 
     Args:
-        path: a `.tflite` or `.keras` file.
+        path: a `.tflite`, `.xml`, `.onnx` or `.keras` file.
         threads: threads for inference; `default_threads()` by default.
-        engine: `litert` or `keras`; follows the file's suffix by default.
+        engine: its name, `litert` for example; follows the file's suffix by default.
 
     Raises:
         InvalidInputError: an argument out of range, or a file this engine can't run.
@@ -112,8 +123,9 @@ def open_engine(
         raise InvalidInputError(f"There is no engine {engine!r}; choose one of {', '.join(known)}.")
     fitting = _ENGINES.get(path.suffix.lower())
     if fitting is None:
+        *suffixes, last = _ENGINES
         raise InvalidInputError(
-            f"{path} is no model that edgedet runs: name a {' or '.join(_ENGINES)} file."
+            f"{path} is no model that edgedet runs: name a {', '.join(suffixes)} or {last} file."
         )
     if engine not in (None, fitting):
         raise InvalidInputError(
@@ -128,6 +140,16 @@ def check_input(path: Path, spec: ModelSpec, found: TensorInfo) -> None:
     """Raise `InvalidInputError` when the input tensor is not the one the spec describes."""
     _check_shape(path, "input", found, (1, spec.input.height, spec.input.width, 3))
     _check_type(path, "input", found, _INPUT_TYPES)
+
+
+def check_names(path: Path, spec: ModelSpec, found: Container[str]) -> None:
+    """Raise `InvalidInputError` when an output that the spec names is not among those found."""
+    names = (*spec.class_outputs, *spec.box_outputs)
+    if missing := [name for name in names if name not in found]:
+        raise InvalidInputError(
+            f"{path} has no output {', '.join(missing)}, which its spec names; "
+            "convert the model again."
+        )
 
 
 def check_outputs(path: Path, spec: ModelSpec, classes: Sequence[TensorInfo], boxes: Any) -> None:
@@ -149,6 +171,11 @@ def check_outputs(path: Path, spec: ModelSpec, classes: Sequence[TensorInfo], bo
                 f"{path}: the outputs {tensors[0].name} to {tensors[-1].name} have different "
                 "types; convert the model again."
             )
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an engine says went wrong, without a full stop."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def _check_shape(path: Path, what: str, found: TensorInfo, expected: tuple[int, ...]) -> None:

@@ -48,6 +48,11 @@ class KerasEngine:
         self.box_info = self._describe(self.spec.box_outputs)
         check_outputs(path, self.spec, self.class_info, self.box_info)
 
+    @property
+    def precision(self) -> str | None:
+        """Keras's compute type."""
+        return str(self.model.compute_dtype)
+
     def input(self) -> npt.NDArray[Any]:
         """The input array."""
         return self._input

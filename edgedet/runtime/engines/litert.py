@@ -13,7 +13,13 @@ import numpy.typing as npt
 
 from edgedet import archive
 from edgedet.errors import EdgeDetError, InvalidInputError, MissingDependencyError
-from edgedet.runtime.engines import TensorInfo, check_input, check_outputs
+from edgedet.runtime.engines import (
+    TensorInfo,
+    check_input,
+    check_names,
+    check_outputs,
+    first_line,
+)
 
 # The same interpreter under its three names, the lightest package first.
 _PACKAGES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "tensorflow.lite")
@@ -56,8 +62,9 @@ class LiteRtEngine:
         # Checked before allocating: a hostile file could ask for any amount of memory.
         self.input_info = _info(inputs[0]["name"], inputs[0])
         check_input(path, spec, self.input_info)
-        self.class_info = _head(path, spec.class_outputs, outputs)
-        self.box_info = _head(path, spec.box_outputs, outputs)
+        check_names(path, spec, outputs)
+        self.class_info = tuple(_info(name, outputs[name]) for name in spec.class_outputs)
+        self.box_info = tuple(_info(name, outputs[name]) for name in spec.box_outputs)
         check_outputs(path, spec, self.class_info, self.box_info)
         try:
             interpreter.allocate_tensors()
@@ -69,6 +76,17 @@ class LiteRtEngine:
         self._classes = _views(interpreter, spec.class_outputs, outputs)
         self._boxes = _views(interpreter, spec.box_outputs, outputs)
 
+    @property
+    def precision(self) -> str | None:
+        """`int8` where activations are, also those that are only quantized on the fly.
+
+        LiteRT's kernels expand float16 weights to float32 when they load.
+        """
+        if self.input_info.dtype.kind in "iu":
+            return self.input_info.dtype.name
+        stored = {np.dtype(one["dtype"]).name for one in self._interpreter.get_tensor_details()}
+        return "int8" if "int8" in stored else "float32"
+
     def input(self) -> npt.NDArray[Any]:
         """A writable view of the input tensor; drop it before `run`."""
         return self._input()
@@ -78,7 +96,9 @@ class LiteRtEngine:
         try:
             self._invoke()
         except (ValueError, RuntimeError) as error:
-            raise EdgeDetError(f"{self.path}: LiteRT failed to run it ({_line(error)}).") from error
+            raise EdgeDetError(
+                f"{self.path}: LiteRT failed to run it ({first_line(error)})."
+            ) from error
 
     def outputs(self) -> tuple[list[npt.NDArray[Any]], list[npt.NDArray[Any]]]:
         """Views of the class and box tensors; drop them before the next `run`."""
@@ -116,7 +136,7 @@ def _delegates(package: Any) -> list[Any]:
         return [home.load_delegate(path)]
     except (OSError, ValueError) as error:
         raise InvalidInputError(
-            f"{_DELEGATE_VARIABLE} names {path}, which LiteRT can't load ({_line(error)}); "
+            f"{_DELEGATE_VARIABLE} names {path}, which LiteRT can't load ({first_line(error)}); "
             "unset it or build the library again."
         ) from None
 
@@ -132,17 +152,6 @@ def _named_outputs(interpreter: Any) -> dict[str, Mapping[str, Any]]:
         if {detail["index"] for detail in outputs.values()} == primary:
             named |= outputs
     return named
-
-
-def _head(
-    path: Path, names: tuple[str, ...], outputs: Mapping[str, Mapping[str, Any]]
-) -> tuple[TensorInfo, ...]:
-    if missing := [name for name in names if name not in outputs]:
-        raise InvalidInputError(
-            f"{path} has no output {', '.join(missing)}, which its spec names; "
-            "convert the model again."
-        )
-    return tuple(_info(name, outputs[name]) for name in names)
 
 
 def _views(
@@ -167,9 +176,5 @@ def _info(name: str, details: Mapping[str, Any]) -> TensorInfo:
 
 def _unloadable(path: Path, error: Exception) -> InvalidInputError:
     return InvalidInputError(
-        f"{path} can't be loaded by LiteRT ({_line(error)}); convert or copy it again."
+        f"{path} can't be loaded by LiteRT ({first_line(error)}); convert or copy it again."
     )
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

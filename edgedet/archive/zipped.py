@@ -1,4 +1,4 @@
-"""The zip members that model files carry: `edgedet.json` (the spec) and `labels.txt`.
+"""The zip members of `.keras` and `.tflite` files: `edgedet.json` (the spec) and `labels.txt`.
 
 A `.keras` file is a zip archive already. A `.tflite` file gets one appended, the convention that
 TFLite metadata tools know for labels: TFLite ignores bytes behind the model, and `unzip -l` shows
@@ -15,14 +15,13 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from edgedet.errors import InvalidInputError, MissingFileError
+from edgedet.archive.model_file import MAX_SPEC_BYTES, damaged, existing, without_spec
+from edgedet.errors import InvalidInputError
 from edgedet.spec import ModelSpec
 
 SPEC_MEMBER = "edgedet.json"
 LABELS_MEMBER = "labels.txt"
 DIGEST_MEMBER = "edgedet.sha256"
-
-_MAX_SPEC_BYTES = 16 * 2**20
 
 
 def read_spec(path: str | os.PathLike[str]) -> ModelSpec:
@@ -32,7 +31,7 @@ def read_spec(path: str | os.PathLike[str]) -> ModelSpec:
         MissingFileError: there is no such file.
         InvalidInputError: the file holds no spec, a broken one, or was truncated.
     """
-    return _read(_existing(path))[0]
+    return _read(existing(path))[0]
 
 
 def read_model(path: str | os.PathLike[str]) -> tuple[ModelSpec, bytes]:
@@ -42,15 +41,12 @@ def read_model(path: str | os.PathLike[str]) -> tuple[ModelSpec, bytes]:
         MissingFileError: there is no such file.
         InvalidInputError: no spec inside, or the model bytes are not those that were written.
     """
-    path = _existing(path)
+    path = existing(path)
     spec, digest, length = _read(path)
     with path.open("rb") as file:
         model = file.read(length)
     if digest is not None and hashlib.sha256(model).hexdigest() != digest:
-        raise InvalidInputError(
-            f"{path} is damaged: the model inside is not the one that was written; "
-            "copy or convert it again."
-        )
+        raise damaged(path)
     return spec, model
 
 
@@ -73,20 +69,6 @@ def add_spec(path: str | os.PathLike[str], spec: ModelSpec) -> None:
 def _write_member(archive: zipfile.ZipFile, name: str, text: str) -> None:
     # A fixed date makes equal models equal files.
     archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), text)
-
-
-def _existing(path: str | os.PathLike[str]) -> Path:
-    path = Path(path)
-    # The functions of os.path, because pathlib's raise on names too long for the system.
-    if os.path.isdir(path):  # noqa: PTH112
-        raise InvalidInputError(f"{path} is a directory; name a model file.")
-    if not os.path.exists(path):  # noqa: PTH110
-        raise MissingFileError(f"There is no model file {path}; check the path.")
-    if not os.access(path, os.R_OK):
-        raise InvalidInputError(f"{path} can't be read; check its permissions.")
-    if path.stat().st_size == 0:
-        raise InvalidInputError(f"{path} is empty; copy or convert the model again.")
-    return path
 
 
 def _read(path: Path) -> tuple[ModelSpec, str | None, int]:
@@ -112,13 +94,10 @@ def _read(path: Path) -> tuple[ModelSpec, str | None, int]:
         RuntimeError,
         ValueError,
     ):
-        raise InvalidInputError(
-            f"{path} carries no edgedet model spec: it was not written by `edgedet convert` or "
-            "`edgedet train`, or it was cut short; convert or copy it again."
-        ) from None
+        raise without_spec(path) from None
 
 
 def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
-    if archive.getinfo(name).file_size > _MAX_SPEC_BYTES:
-        raise InvalidInputError(f"{name} inside is larger than {_MAX_SPEC_BYTES} bytes.")
+    if archive.getinfo(name).file_size > MAX_SPEC_BYTES:
+        raise InvalidInputError(f"{name} inside is larger than {MAX_SPEC_BYTES} bytes.")
     return archive.read(name)

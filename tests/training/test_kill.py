@@ -1,0 +1,85 @@
+"""A run that is killed goes on as if nothing had been: real processes, a real kill -9."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+# The smallest network under the real command: compiling M0 would take most of the time.
+PROGRAM = """
+import sys
+import keras
+import edgedet.models.saving, edgedet.training.trainer
+from edgedet.cli import main
+
+def network(spec, *, batch_size=None, drop_rate=None, drop_block=0.0):
+    image = keras.Input((spec.input.height, spec.input.width, 3), batch_size=batch_size)
+    x = keras.layers.AveragePooling2D(8)(image)
+    outputs = {}
+    for level in spec.anchors.levels:
+        x = keras.layers.Conv2D(8, 3, padding="same", strides=1 if level == 3 else 2)(x)
+        x = keras.layers.BatchNormalization()(x)
+        for kind, count in (("class", spec.num_classes), ("box", 4)):
+            width = spec.anchors.per_location * count
+            outputs[f"{kind}_{level}"] = keras.layers.Conv2D(width, 1, name=f"{kind}_{level}")(x)
+    return keras.Model(image, outputs)
+
+edgedet.models.saving.build = edgedet.training.trainer.build = network
+main(sys.argv[1:])
+"""
+OPTIONS = ("--epochs", "2", "--batch", "1", "--imgsz", "128", "--save-every", "0")
+
+
+def _command(data: Path, project: Path, *options: str) -> list[str]:
+    words = ["train", "--val-every", "0", "--project", str(project), *options]
+    if "--resume" not in options:
+        words += ["--data", str(data), *OPTIONS]
+    return [sys.executable, "-c", PROGRAM, *words]
+
+
+def _steps(run: Path) -> list[dict[str, float]]:
+    log = run / "log.jsonl"
+    lines = log.read_text().splitlines() if log.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
+def test_a_killed_run_ends_with_the_unbroken_runs_weights(
+    digits_yaml: Path, tmp_path: Path
+) -> None:
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    unbroken = subprocess.Popen(
+        _command(digits_yaml, tmp_path, "--name", "unbroken"), env=environment
+    )
+    broken = subprocess.Popen(_command(digits_yaml, tmp_path, "--name", "broken"), env=environment)
+    run = tmp_path / "train" / "broken"
+    deadline = time.monotonic() + 300
+    while len(_steps(run)) < 11 and broken.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    broken.kill()
+    assert broken.wait() == -signal.SIGKILL
+    # In the middle of the second of two epochs of eight steps.
+    assert 11 <= len(_steps(run)) < 16
+    assert unbroken.wait() == 0
+    subprocess.run(
+        _command(digits_yaml, tmp_path, "--name", "broken", "--resume"),
+        check=True,
+        env=environment,
+    )
+    ends = [tmp_path / "train" / name for name in ("unbroken", "broken")]
+    states = [np.load(end / "state.npz") for end in ends]
+    assert states[0].files == states[1].files
+    for name in states[0].files:
+        if name != "meta":
+            np.testing.assert_array_equal(states[0][name], states[1][name])
+    first, second = ([(row["step"], row["loss"]) for row in _steps(end)] for end in ends)
+    assert first == second
+    assert len(first) == 16
