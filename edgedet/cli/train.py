@@ -126,7 +126,8 @@ def train(
         bool, typer.Option("--tensorboard", help="Write event files for TensorBoard too.")
     ] = False,
     devices: Annotated[
-        int | None, typer.Option(help="Devices of each host to train on (jax); default: one.")
+        int | None,
+        typer.Option(help="Devices of each host (jax); default: one, with several hosts all."),
     ] = None,
     coordinator: Annotated[
         str | None, typer.Option(help="HOST:PORT of host 0, to train on several hosts (jax).")

@@ -23,6 +23,8 @@ class _Conv:
     ) -> None:
         # A predictor starts near zero, so that the class bias decides the first probabilities.
         initializer = keras.initializers.RandomNormal(0.0, 0.01) if final else conv_init()
+        # In low precision the gradient of a predictor's bias, a sum over all places, would stall.
+        dtype = "float32" if final else None
         self.layers = [
             layers.Conv2D(
                 channels,
@@ -30,6 +32,7 @@ class _Conv:
                 padding="same",
                 kernel_initializer=initializer,
                 bias_initializer=keras.initializers.Constant(bias),
+                dtype=dtype,
                 name=f"{name}_pointwise" if separable else f"{name}_conv",
             )
         ]
@@ -106,5 +109,5 @@ class Head:
                 x = self.style.norm(convolution(x), name, active=True)
             # The identity carries the output's name into exported files.
             output = f"{before}{self.name}_{level}"
-            outputs[output] = layers.Identity(name=output)(self.predictor(x))
+            outputs[output] = layers.Identity(dtype="float32", name=output)(self.predictor(x))
         return outputs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import keras
@@ -13,6 +14,7 @@ from edgedet.spec import ModelSpec
 from edgedet.training.assignment import assign
 from edgedet.training.losses import detection_loss
 from edgedet.training.options import TrainingOptions
+from edgedet.training.remat import Rematerialized
 
 Tensor = Any
 
@@ -65,6 +67,7 @@ class DetectionLearner(keras.Model):
         self.anchors = np.asarray(all_anchors(spec))
         self.mean = np.asarray(spec.input.mean, np.float32)
         self.std = np.asarray(spec.input.std, np.float32)
+        self.rematerialized: Rematerialized | None = None
         self.detection_loss = LastValue("detection_loss")
         self.class_loss = LastValue("class_loss")
         self.box_loss = LastValue("box_loss")
@@ -89,8 +92,14 @@ class DetectionLearner(keras.Model):
     def call(self, images: Tensor, training: bool = False) -> dict[str, Tensor]:
         """Raw heads of uint8 images [B, H, W, 3]."""
         normalized = (ops.cast(images, "float32") - self.mean) / self.std
+        if training and self.rematerialized is not None:
+            return self.rematerialized(normalized)
         outputs: dict[str, Tensor] = self.network(normalized, training=training)
         return outputs
+
+    def rematerialize(self) -> None:
+        """Keep few activations for the backward pass from now on; JAX only."""
+        self.rematerialized = Rematerialized(self.network)
 
     def compute_loss(
         self,
@@ -132,15 +141,18 @@ class DetectionLearner(keras.Model):
             [y_pred[f"{prefix}class_{level}"] for level in levels], self.spec.num_classes
         )
         codes = self._joined([y_pred[f"{prefix}box_{level}"] for level in levels], 4)
-        return detection_loss(
-            logits,
-            codes,
-            *assigned,
+        loss = partial(
+            detection_loss,
             alpha=self.options.focal_alpha,
             gamma=self.options.focal_gamma,
             delta=self.options.huber_delta,
             label_smoothing=self.options.label_smoothing,
         )
+        if self.rematerialized is not None:
+            # The focal loss keeps several arrays as large as all class logits.
+            loss = keras.remat(loss)
+        found: tuple[Tensor, Tensor] = loss(logits, codes, *assigned)
+        return found
 
     def averaged_values(self) -> list[np.ndarray]:
         """The averaged weights, in the order of `network.weights`."""

@@ -9,11 +9,9 @@ values between all layers.
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import math
 import re
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import keras
@@ -186,10 +184,3 @@ def _node(tensor: Any) -> Any:
 
 def _size(tensor: Any) -> int:
     return math.prod(size or 1 for size in tensor.shape)
-
-
-@contextlib.contextmanager
-def rematerialized(spec: ModelSpec, wanted: bool | None) -> Iterator[None]:
-    """Interim: to be replaced by `rematerializes` in `prepared` (see the report)."""
-    rematerializes(spec, wanted)
-    yield

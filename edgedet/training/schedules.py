@@ -26,6 +26,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         total: updates of the run.
         decay_at: parts of the run, rising, at which the rate changes; none for a cosine.
         decay_to: factor of the peak from each part on.
+        every: steps that make one update; Keras asks with the number of the step.
     """
 
     def __init__(
@@ -35,20 +36,22 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         total: int,
         decay_at: tuple[float, ...] = (),
         decay_to: tuple[float, ...] = (),
+        every: int = 1,
     ) -> None:
         self.peak = peak
         self.warmup = warmup
         self.total = total
         self.decay_at = tuple(decay_at)
         self.decay_to = tuple(decay_to)
+        self.every = every
 
     def __call__(self, step: Tensor) -> Tensor:
-        """The rate of update `step`, from 0, as a tensor."""
-        return self._rate(ops.cast(step, "float32"), ops)
+        """The rate at step `step`, from 0, as a tensor."""
+        return self._rate(ops.cast(ops.floor_divide(step, self.every), "float32"), ops)
 
     def at(self, step: int) -> float:
-        """The rate of update `step`, from 0."""
-        return float(self._rate(np.float32(step), np))
+        """The rate at step `step`, from 0."""
+        return float(self._rate(np.float32(step // self.every), np))
 
     def get_config(self) -> dict[str, Any]:
         """What Keras saves."""
@@ -58,19 +61,20 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
             "total": self.total,
             "decay_at": self.decay_at,
             "decay_to": self.decay_to,
+            "every": self.every,
         }
 
-    def _rate(self, step: Any, xp: Any) -> Any:
+    def _rate(self, update: Any, xp: Any) -> Any:
         """One formula for tensors and for numbers: `xp` is `keras.ops` or `numpy`."""
         # The first update has a rate already, else it would be lost.
-        rate = xp.minimum(1.0, (step + 1.0) / max(1, self.warmup))
+        rate = xp.minimum(1.0, (update + 1.0) / max(1, self.warmup))
         if not self.decay_at:
-            done = (step - self.warmup) / max(1, self.total - self.warmup)
+            done = (update - self.warmup) / max(1, self.total - self.warmup)
             cosine = 0.5 * (1.0 + xp.cos(math.pi * xp.clip(done, 0.0, 1.0)))
             return self.peak * rate * cosine
         for part, factor in zip(self.decay_at, self.decay_to, strict=True):
             # A short run may come to a step before its warm-up is over.
-            rate = xp.where(step >= part * self.total, xp.minimum(rate, factor), rate)
+            rate = xp.where(update >= part * self.total, xp.minimum(rate, factor), rate)
         return self.peak * rate
 
 
@@ -86,6 +90,12 @@ def schedule(options: TrainingOptions, *, batch_size: int, steps: int) -> Schedu
     warmup = round(options.warmup_epochs * steps / options.accumulate)
     warmup = min(warmup, int(LONGEST_WARMUP * total))
     peak = options.peak_rate(batch_size)
-    if options.schedule == "step":
-        return Schedule(peak, warmup, total, options.decay_at, options.decay_to)
-    return Schedule(peak, warmup, total)
+    stepped = options.schedule == "step"
+    return Schedule(
+        peak,
+        warmup,
+        total,
+        options.decay_at if stepped else (),
+        options.decay_to if stepped else (),
+        options.accumulate,
+    )

@@ -25,7 +25,7 @@ from edgedet.training.learner import DetectionLearner
 from edgedet.training.log import StepLog, device_memory
 from edgedet.training.optimizers import compiled
 from edgedet.training.options import PRECISIONS, TrainingOptions
-from edgedet.training.remat import rematerialized
+from edgedet.training.remat import rematerializes
 from edgedet.training.state import load_state, save_state
 from edgedet.training.stepping import Stepper
 
@@ -212,11 +212,13 @@ def prepared(
     if execution.precision != "float32":
         keras.config.set_dtype_policy(f"mixed_{execution.precision}")
     try:
-        with rematerialized(spec, execution.rematerialize):
-            network = build(spec, drop_rate=options.drop_rate, drop_block=options.drop_block)
+        network = build(spec, drop_rate=options.drop_rate, drop_block=options.drop_block)
         if weights is not None:
             _start_from(network, spec, weights)
-        return compiled(network, spec, options, steps, batch_size=batch_size)
+        learner = compiled(network, spec, options, steps, batch_size=batch_size)
+        if rematerializes(spec, execution.rematerialize):
+            learner.rematerialize()
+        return learner
     finally:
         keras.config.set_dtype_policy(policy)
 
@@ -370,7 +372,7 @@ class _Run:
 
     def _rate_at(self, step: int) -> float:
         """The learning rate of a step, from 1."""
-        return float(self.rate.at((step - 1) // self.options.accumulate))
+        return float(self.rate.at(step - 1))
 
     def _explained(self, error: Exception) -> Exception:
         """The sentence to tell about a failed step; the error itself when there is none."""

@@ -263,13 +263,13 @@ def test_damaged_pictures_are_read_or_refused_but_never_crash(
 def test_formats_that_this_pillow_lacks_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     data = {form: encoded(Image.fromarray(CORNERS), form) for form in ("WEBP", "TIFF")}
     monkeypatch.delitem(Image.OPEN, "WEBP")
-    images._formats.cache_clear()
+    images.formats.cache_clear()
     try:
         np.testing.assert_array_equal(decoded(data["TIFF"]), CORNERS)
         with pytest.raises(InvalidInputError, match="is no picture"):
             decoded(data["WEBP"])
     finally:
-        images._formats.cache_clear()
+        images.formats.cache_clear()
 
 
 def a_directory(folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -54,9 +55,23 @@ def _small_network(
     return keras.Model(image, outputs)
 
 
-@pytest.fixture(scope="module")
-def small() -> Iterator[None]:
+@contextlib.contextmanager
+def _small_networks() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("edgedet.training.trainer.build", _small_network)
         patch.setattr("edgedet.models.saving.build", _small_network)
+        yield
+
+
+@pytest.fixture(scope="module")
+def small() -> Iterator[None]:
+    """The small network for every test of a module."""
+    with _small_networks():
+        yield
+
+
+@pytest.fixture
+def small_here() -> Iterator[None]:
+    """The small network for one test."""
+    with _small_networks():
         yield

@@ -51,23 +51,27 @@ def test_accumulated_steps_make_one_update() -> None:
     made = schedule(options, batch_size=16, steps=100)
     assert (made.total, made.warmup) == (250, 25)
     assert made.peak == pytest.approx(4e-2)
+    assert [made.at(step) for step in range(4)] == [made.at(0)] * 4
+    assert made.at(4) == pytest.approx(2 * made.at(0))
+    assert made.at(1000) == pytest.approx(0, abs=1e-9)
 
 
 @given(
     st.integers(0, 3000),
     st.integers(0, 500),
     st.sampled_from([((), ()), ((0.5,), (0.1,)), ((0.2, 0.9), (0.3, 0.01))]),
+    st.integers(1, 5),
 )
 def test_tensors_and_numbers_get_the_same_rate(
-    step: int, warmup: int, decays: tuple[tuple[float, ...], tuple[float, ...]]
+    step: int, warmup: int, decays: tuple[tuple[float, ...], tuple[float, ...]], every: int
 ) -> None:
-    made = Schedule(0.3, warmup, 2000, *decays)
+    made = Schedule(0.3, warmup, 2000, *decays, every)
     assert float(made(step)) == pytest.approx(made.at(step), rel=1e-5, abs=1e-7)
     assert 0 <= made.at(step) <= 0.3 + 1e-6
 
 
 def test_a_schedule_survives_its_own_configuration() -> None:
-    made = Schedule(0.3, 10, 2000, (0.5,), (0.1,))
+    made = Schedule(0.3, 10, 2000, (0.5,), (0.1,), 3)
     again = Schedule.from_config(made.get_config())
     assert [again.at(step) for step in range(0, 2000, 77)] == [
         made.at(step) for step in range(0, 2000, 77)

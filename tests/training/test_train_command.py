@@ -24,7 +24,7 @@ Command = Callable[..., Any]
 
 
 def test_a_run_stopped_before_its_first_validation_is_validated_then(
-    small: None, edgedet: Command, digits_yaml: Path, tmp_path: Path
+    small_here: None, edgedet: Command, digits_yaml: Path, tmp_path: Path
 ) -> None:
     words = ["train", "--data", digits_yaml, "--epochs", 5, "--batch", 4, "--imgsz", 128]
     words += ["--scale", 0.9, 1.2, "--set", "colour=0.1", "--val-every", 5, "--until", 1]
