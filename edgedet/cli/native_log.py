@@ -44,3 +44,20 @@ def without_native_log() -> Iterator[None]:
             lines = [line for line in held if not _NOISE.match(line)]
             if lines:
                 os.write(2, b"".join(lines))
+
+
+@contextmanager
+def output_to_error() -> Iterator[None]:
+    """Send what native code writes to standard output to standard error instead.
+
+    For the command line only: standard output belongs to the command's own result.
+    """
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)

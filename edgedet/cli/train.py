@@ -148,7 +148,7 @@ def train(
     runs/train/NAME. The state is saved every few minutes: a run that was stopped goes on with
     --resume as if it never had been.
     """
-    from edgedet.cli.native_log import without_native_log
+    from edgedet.cli.native_log import output_to_error, without_native_log
     from edgedet.cli.run_directory import DEFAULT_NAME, RunDirectory
 
     if until is not None and until < 1:
@@ -202,11 +202,12 @@ def train(
     with without_native_log():
         from edgedet.training import distribution
     loaded = _Loaded.of(settings, dataset, val, source)
-    distribution.start(
-        distribution.Topology(
-            devices=devices, coordinator=coordinator, num_hosts=num_hosts, host_id=host_id
-        )
+    topology = distribution.Topology(
+        devices=devices, coordinator=coordinator, num_hosts=num_hosts, host_id=host_id
     )
+    with output_to_error():  # gloo reports the first connection
+        distribution.start(topology)
+        distribution.from_first(None)
     if benchmark is not None:
         _print_benchmark(_benchmark(settings, loaded, benchmark), json_)
         return

@@ -13,28 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-# The smallest network under the real command: compiling M0 would take most of the time.
-PROGRAM = """
-import sys
-import keras
-import edgedet.models.saving, edgedet.training.trainer
-from edgedet.cli import main
-
-def network(spec, *, batch_size=None, drop_rate=None, drop_block=0.0):
-    image = keras.Input((spec.input.height, spec.input.width, 3), batch_size=batch_size)
-    x = keras.layers.AveragePooling2D(8)(image)
-    outputs = {}
-    for level in spec.anchors.levels:
-        x = keras.layers.Conv2D(8, 3, padding="same", strides=1 if level == 3 else 2)(x)
-        x = keras.layers.BatchNormalization()(x)
-        for kind, count in (("class", spec.num_classes), ("box", 4)):
-            width = spec.anchors.per_location * count
-            outputs[f"{kind}_{level}"] = keras.layers.Conv2D(width, 1, name=f"{kind}_{level}")(x)
-    return keras.Model(image, outputs)
-
-edgedet.models.saving.build = edgedet.training.trainer.build = network
-main(sys.argv[1:])
-"""
+PROGRAM = Path(__file__).with_name("small_command.py")
 OPTIONS = ("--epochs", "2", "--batch", "1", "--imgsz", "128", "--save-every", "0")
 
 
@@ -42,7 +21,7 @@ def _command(data: Path, project: Path, *options: str) -> list[str]:
     words = ["train", "--val-every", "0", "--project", str(project), *options]
     if "--resume" not in options:
         words += ["--data", str(data), *OPTIONS]
-    return [sys.executable, "-c", PROGRAM, *words]
+    return [sys.executable, str(PROGRAM), *words]
 
 
 def _steps(run: Path) -> list[dict[str, float]]:
