@@ -16,7 +16,8 @@ OptionValue = bool | int | float | str
 """What an option of an architecture can be."""
 
 # A spec comes out of files of unknown origin: sizes that would allocate without bound are refused.
-_MAX_SIDE = 8192
+MAX_SIDE = 8192
+"""Longest side of a network's input in pixels."""
 _MAX_CLASSES = 100_000
 _MAX_LEVEL = 12
 _MAX_ANCHORS = 64
@@ -40,8 +41,8 @@ class InputSpec:
     std: tuple[float, float, float] = (127.5, 127.5, 127.5)
 
     def __post_init__(self) -> None:
-        _check_integer("input.height", self.height, 1, _MAX_SIDE)
-        _check_integer("input.width", self.width, 1, _MAX_SIDE)
+        _check_integer("input.height", self.height, 1, MAX_SIDE)
+        _check_integer("input.width", self.width, 1, MAX_SIDE)
         _freeze(self, "mean", _numbers("input.mean", self.mean, 3))
         _freeze(self, "std", _numbers("input.std", self.std, 3))
         if any(value <= 0 for value in self.std):

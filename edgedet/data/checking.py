@@ -18,8 +18,7 @@ from edgedet.data.likeness import Likeness, find_alike
 from edgedet.data.picture_facts import PictureFacts, picture_facts
 from edgedet.data.reading import shown_path
 from edgedet.errors import EdgeDetError, InvalidInputError
-
-_MAX_SIDE = 8192
+from edgedet.spec import MAX_SIDE
 
 # What the faults of each kind are, behind their number.
 _MEANINGS = {
@@ -73,8 +72,8 @@ def check_dataset(
         MissingFileError: there is no data.yaml.
         InvalidInputError: it is no data.yaml, or no split can be read at all.
     """
-    if not 1 <= imgsz <= _MAX_SIDE:
-        raise InvalidInputError(f"imgsz must be 1 to {_MAX_SIDE} pixels, not {imgsz}.")
+    if not 1 <= imgsz <= MAX_SIDE:
+        raise InvalidInputError(f"imgsz must be 1 to {MAX_SIDE} pixels, not {imgsz}.")
     file = Path(data_yaml)
     findings: list[Finding] = []
     datasets: list[DetectionDataset] = []

@@ -20,7 +20,7 @@ from edgedet.models.normalization import GREY, IMAGENET, Normalization
 from edgedet.models.pyramids import FPN, FUSIONS, NASFPN, BiFPN, Pyramid
 from edgedet.models.resnet import ResNet
 from edgedet.models.spinenet_mobile import HEAD_LAYERS, spinenet_mobile
-from edgedet.spec import AnchorSpec, InputSpec, ModelSpec, OptionValue
+from edgedet.spec import MAX_SIDE, AnchorSpec, InputSpec, ModelSpec, OptionValue
 
 
 class Backbone(Protocol):
@@ -552,16 +552,14 @@ def preset_spec(
         raise InvalidInputError(
             f"There is no activation {activation!r}; choose one of {', '.join(ACTIVATIONS)}."
         )
-    try:
-        input_ = InputSpec(side, side, *chosen.normalization)
-    except InvalidInputError:
+    if side > MAX_SIDE:
         raise InvalidInputError(
-            f"An input of {side} x {side} pixels is larger than any model here can have; choose a "
-            "smaller input size."
-        ) from None
+            f"An input of {side} x {side} pixels is larger than any model here can have; choose "
+            f"{MAX_SIDE} at most."
+        )
     return ModelSpec(
         name=name,
-        input=input_,
+        input=InputSpec(side, side, *chosen.normalization),
         anchors=AnchorSpec(
             *chosen.levels, scale=chosen.anchor_scale if anchor_scale is None else anchor_scale
         ),
