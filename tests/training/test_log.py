@@ -68,3 +68,12 @@ def test_without_tensorboard_one_sentence(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(MissingDependencyError, match="pip install tensorboard"):
         StepLog(tmp_path / "log.jsonl", events=tmp_path / "events")
     assert not (tmp_path / "log.jsonl").exists()
+
+
+def test_a_last_line_without_its_end_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2}')
+    log = StepLog(path, after=2)
+    log.write(3, {"loss": 1.0})
+    log.close()
+    assert _steps(path) == [1, 3]

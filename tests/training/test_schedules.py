@@ -76,3 +76,9 @@ def test_a_schedule_survives_its_own_configuration() -> None:
     assert [again.at(step) for step in range(0, 2000, 77)] == [
         made.at(step) for step in range(0, 2000, 77)
     ]
+
+
+def test_a_step_down_within_the_warm_up_never_raises_the_rate() -> None:
+    made = Schedule(1.0, 100, 100, (0.1,), (0.5,))
+    assert made.at(10) == pytest.approx(0.11)
+    assert made.at(99) == pytest.approx(0.5)
