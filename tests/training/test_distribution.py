@@ -255,8 +255,10 @@ def test_strangers_at_the_port_are_ignored(spoken: bytes) -> None:
     thread = threading.Thread(target=gather)
     thread.start()
     stranger = _connected(port)
-    stranger.sendall(spoken)
-    stranger.shutdown(socket.SHUT_WR)
+    # The coordinator may hang up on it in mid-sentence.
+    with contextlib.suppress(OSError):
+        stranger.sendall(spoken)
+        stranger.shutdown(socket.SHUT_WR)
     assert _roll([(2, 1)], port=port) == [""]
     thread.join(60)
     stranger.close()
