@@ -18,6 +18,7 @@ from edgedet.converters.saved_model import Exported
 from edgedet.errors import EdgeDetError
 from edgedet.quantization.calibration import CalibrationSet
 from edgedet.quantization.sensitivity import HeadFidelity, LayerFidelity
+from edgedet.quantization.settings import QuantizationSettings
 from edgedet.spec import ModelSpec
 
 # Float kernels sum in another order than Keras; relative to the greatest output.
@@ -26,6 +27,9 @@ _FLOAT_TOLERANCE = 1e-3
 _FLOAT16_TOLERANCE = 5e-2
 # The kernels round in every layer, not at the input only.
 _SPREADS = 4.0
+
+COMPARED_IMAGES = 8
+"""How many of the pictures show how well a network follows the float one."""
 
 Progress = Callable[[str, int, int], None]
 """(what is being done, steps done, steps in all); (text, 0, 0) where steps can't be counted."""
@@ -40,12 +44,14 @@ class Request:
         precision: one of the format's.
         pictures: training pictures to calibrate on or to compare with; None without a data set.
         report: told what is being done.
+        settings: how an INT8 model is quantized.
     """
 
     source: Path
     precision: str
     pictures: CalibrationSet | None
     report: Progress
+    settings: QuantizationSettings = field(default_factory=QuantizationSettings)
 
 
 @dataclass(frozen=True)
@@ -115,14 +121,37 @@ class Conversion:
         }
 
 
-def reported(
-    pictures: CalibrationSet, spec: ModelSpec, text: str, report: Progress
-) -> Iterator[npt.NDArray[np.float32]]:
-    """The network's input for each picture, with `report` told of each."""
-    report(text, 0, len(pictures))
-    for done, tensor in enumerate(pictures.inputs(spec), start=1):
-        yield tensor
-        report(text, done, len(pictures))
+@dataclass(frozen=True)
+class ReportedInputs:
+    """The network's inputs for some pictures, read anew each time, with someone told of each.
+
+    Attributes:
+        pictures: what to read.
+        spec: of the network.
+        text: what is being done.
+        report: told of each picture.
+        batch: pictures in each input; the last is filled up with its last picture.
+    """
+
+    pictures: CalibrationSet
+    spec: ModelSpec
+    text: str
+    report: Progress
+    batch: int = 1
+
+    def __len__(self) -> int:
+        return -(-len(self.pictures) // self.batch)
+
+    def __iter__(self) -> Iterator[npt.NDArray[np.float32]]:
+        self.report(self.text, 0, len(self.pictures))
+        waiting: list[npt.NDArray[np.float32]] = []
+        for done, tensor in enumerate(self.pictures.inputs(self.spec), start=1):
+            waiting.append(tensor)
+            if len(waiting) == self.batch or done == len(self.pictures):
+                waiting += [tensor] * (self.batch - len(waiting))
+                yield np.concatenate(waiting)
+                waiting = []
+            self.report(self.text, done, len(self.pictures))
 
 
 def check_parity(
@@ -177,6 +206,8 @@ def with_provenance(
     spec: ModelSpec,
     packages: tuple[str, ...],
     calibration: CalibrationSet | None = None,
+    *,
+    batch: int = 1,
 ) -> ModelSpec:
     """The spec with how this file came to be.
 
@@ -185,6 +216,7 @@ def with_provenance(
         spec: of the network.
         packages: what converted it, besides TensorFlow.
         calibration: the pictures an INT8 model was calibrated on.
+        batch: images that it takes at a time.
     """
     entries: dict[str, Any] = {
         **spec.provenance,
@@ -200,6 +232,10 @@ def with_provenance(
             "images": len(calibration),
             "digest": calibration.digest,
         }
+    if request.precision == "int8":
+        entries["settings"] = request.settings.describe()
+    if batch != 1:
+        entries["batch"] = batch
     return replace(spec, provenance=entries)
 
 

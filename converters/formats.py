@@ -5,24 +5,41 @@ from __future__ import annotations
 import importlib
 import os
 import tempfile
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edgedet import archive
 from edgedet.converters.conversion import Conversion, Converted, Progress, Request
-from edgedet.converters.saved_model import export, require_tensorflow
+from edgedet.converters.nms import NmsOptions, embed, noted
+from edgedet.converters.nms.options import check_batch
+from edgedet.converters.saved_model import Exported, Variant, export, require_tensorflow
 from edgedet.errors import EdgeDetError, InvalidInputError
 from edgedet.files import replacing
 from edgedet.quantization.calibration import DEFAULT_IMAGES, choose_images
+from edgedet.quantization.settings import QuantizationSettings
+from edgedet.spec import MAX_SIDE
 
 # The precisions of each format; the module `edgedet.converters.<format>` makes it.
 FORMATS = {
-    "tflite": ("float32", "float16", "dynamic", "int8"),
-    "openvino": ("float32", "float16"),
-    "onnx": ("float32",),
+    "tflite": ("float32", "float16", "dynamic", "int8", "int16x8"),
+    "openvino": ("float32", "float16", "int8"),
+    "onnx": ("float32", "float16", "int8"),
 }
+
+# The fields of `QuantizationSettings` that make a difference to the INT8 of each format.
+SETTINGS = {
+    "tflite": ("ranges", "bias_correction", "equalization", "keep"),
+    "openvino": ("ranges", "bias_correction", "keep"),
+    "onnx": ("ranges", "bias_correction", "keep"),
+}
+
+CALIBRATED = ("int8", "int16x8")
+"""The precisions that need pictures."""
+
+_MAX_BATCH = 1024
 
 # The last names the conversion, and is renamed when the others are there.
 _SUFFIXES = {"tflite": (".tflite",), "openvino": (".bin", ".xml"), "onnx": (".onnx",)}
@@ -35,24 +52,39 @@ def convert(
     precision: str = "float32",
     data: str | os.PathLike[str] | None = None,
     calibration_images: int = DEFAULT_IMAGES,
+    settings: QuantizationSettings | None = None,
     out: str | os.PathLike[str] | None = None,
     stack: int | None = None,
+    batch: int = 1,
+    size: int | None = None,
+    network: Exported | None = None,
+    nms: NmsOptions | None = None,
     progress: Progress | None = None,
 ) -> list[Conversion]:
     """Convert a model that `edgedet train` wrote; the results are `OUT/<stem>-<precision>.*`.
 
-    The graphs end at the raw heads, batch 1. Nothing is kept unless all formats succeed.
+    The graphs end at the raw heads unless `nms` is given. Nothing is kept unless all formats
+    succeed.
 
     Args:
         source: a `.keras` file with its spec inside.
         formats: of `FORMATS`, any number of them.
-        precision: `float32`; `float16` (weights); for TFLite also `dynamic` (int8 weights, float
-            activations) and `int8` (weights per channel, activations, input and outputs).
-        data: the data.yaml the model was trained on; INT8 is calibrated on its training pictures,
-            and every precision of TFLite is compared with float32 on some of them.
+        precision: `float32`; `float16` (weights); `int8` (weights per channel, activations); for
+            TFLite also `dynamic` (int8 weights, float activations) and `int16x8` (int16
+            activations, int8 weights).
+        data: the data.yaml the model was trained on; INT8 and int16x8 are calibrated on its
+            training pictures, and what is not float32 is compared with float32 on some of them.
         calibration_images: how many pictures to calibrate on.
+        settings: how INT8 is quantized; each format takes those in `SETTINGS`.
         out: directory of the results; the source's own by default.
-        stack: exit of an anytime network; the last by default. The results' names tell it.
+        stack: exit of an anytime network; the last by default. The results' names tell it, as they
+            do the following two.
+        batch: images that the network takes at a time. `Detector` runs batch 1 only.
+        size: side of the square input in pixels; the one the model was trained at by default.
+        network: from `exported_network`, where the same network is converted several times; its
+            variant is taken instead of stack, batch and size.
+        nms: end the graphs in a standard non-maximum suppression; the results are called
+            `<stem>-<precision>-nms.*`.
         progress: called as the work goes on.
 
     Returns:
@@ -61,8 +93,8 @@ def convert(
     Raises:
         MissingFileError: the model or something of the data set is missing.
         MissingDependencyError: TensorFlow or the package of a format is not installed.
-        InvalidInputError: no model of edgedet's, a precision that a format lacks, or data that
-            does not fit the model.
+        InvalidInputError: no model of edgedet's, a precision that a format lacks, data that does
+            not fit the model, or an exit, a batch or a size that it can't have.
         EdgeDetError: a package can't convert it, or a result can't be written.
     """
     source = Path(source)
@@ -70,17 +102,20 @@ def convert(
     # All that can be wrong with the input is found before TensorFlow's long start.
     formats = tuple(dict.fromkeys(formats))
     _check(formats, precision)
-    if source.is_file() and source.suffix != ".keras":
-        raise InvalidInputError(f"{source} is no .keras file; convert what `edgedet train` wrote.")
-    spec = archive.read_spec(source)
-    if precision == "int8" and data is None:
+    variant = _variant(stack, batch, size) if network is None else network.variant
+    if nms is not None:
+        check_batch(variant.batch)
+    _check_source(source)
+    spec = archive.read_spec(source) if network is None else network.spec
+    if precision in CALIBRATED and data is None:
         raise InvalidInputError(
-            f"{source}: INT8 needs the training pictures to calibrate on; add `--data data.yaml`."
+            f"{source}: {'INT8' if precision == 'int8' else precision} needs the "
+            "training pictures to calibrate on; add `--data data.yaml`."
         )
     pictures = None if data is None else choose_images(data, spec, calibration_images)
     directory = source.parent if out is None else Path(out)
-    stem = f"{source.stem}-{precision if stack is None else f'exit{stack}-{precision}'}"
-    request = Request(source, precision, pictures, report)
+    stem = f"{source.stem}-{variant.label}{precision}{'' if nms is None else '-nms'}"
+    request = Request(source, precision, pictures, report, settings or QuantizationSettings())
     modules = {name: importlib.import_module(f"edgedet.converters.{name}") for name in formats}
     with ExitStack() as files:
         # They are renamed in reverse order, the last of each format's suffixes last.
@@ -91,9 +126,17 @@ def convert(
         }
         report("Loading TensorFlow", 0, 0)
         for module in modules.values():
-            module.require(source)
+            module.require(request)
         require_tensorflow(source)
-        results = _converted(request, modules, stack)
+        if network is None:
+            with _exported(source, variant, report) as network:
+                results = _converted(request, modules, network)
+        else:
+            results = _converted(request, modules, network)
+        if nms is not None:
+            results = {
+                name: _with_nms(name, result, nms, source) for name, result in results.items()
+            }
         for (name, suffix), aside in asides.items():
             aside.write_bytes(results[name].files[suffix])
     return [
@@ -110,6 +153,38 @@ def convert(
         )
         for name, result in results.items()
     ]
+
+
+@contextmanager
+def exported_network(
+    source: str | os.PathLike[str],
+    *,
+    stack: int | None = None,
+    batch: int = 1,
+    size: int | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Exported]:
+    """A network for several calls of `convert`: what they have in common is made once.
+
+    It can be used inside the `with` block only, since it lies in a temporary directory. Arguments
+    and errors are those of `convert`.
+    """
+    source = Path(source)
+    report = progress or _no_report
+    variant = _variant(stack, batch, size)
+    _check_source(source)
+    archive.read_spec(source)
+    report("Loading TensorFlow", 0, 0)
+    require_tensorflow(source)
+    with _exported(source, variant, report) as network:
+        yield network
+
+
+@contextmanager
+def _exported(source: Path, variant: Variant, report: Progress) -> Iterator[Exported]:
+    with tempfile.TemporaryDirectory(prefix="edgedet-") as scratch:
+        report("Exporting the network", 0, 0)
+        yield export(source, Path(scratch) / "saved_model", variant)
 
 
 def _no_report(text: str, done: int, total: int) -> None:
@@ -132,20 +207,60 @@ def _check(formats: Sequence[str], precision: str) -> None:
         if precision not in FORMATS[name]:
             raise InvalidInputError(
                 f"This version does not write {name} in {precision}, only in "
-                f"{' and '.join(FORMATS[name])}; convert to tflite, or to another precision."
+                f"{', '.join(FORMATS[name])}; convert to tflite, or to another precision."
             )
 
 
+def _check_source(source: Path) -> None:
+    if source.is_file() and source.suffix != ".keras":
+        raise InvalidInputError(f"{source} is no .keras file; convert what `edgedet train` wrote.")
+
+
+def _variant(stack: int | None, batch: int, size: int | None) -> Variant:
+    if not 1 <= batch <= _MAX_BATCH:
+        raise InvalidInputError(f"The batch must be from 1 to {_MAX_BATCH}, not {batch}.")
+    if size is not None and not 1 <= size <= MAX_SIDE:
+        raise InvalidInputError(f"The input size must be from 1 to {MAX_SIDE} pixels, not {size}.")
+    return Variant(stack, batch, size)
+
+
 def _converted(
-    request: Request, modules: dict[str, Any], stack: int | None
+    request: Request, modules: dict[str, Any], network: Exported
 ) -> dict[str, Converted]:
-    with tempfile.TemporaryDirectory(prefix="edgedet-") as scratch:
-        request.report("Exporting the network", 0, 0)
-        exported = export(request.source, Path(scratch) / "saved_model", stack)
-        results = {}
-        for name, module in modules.items():
-            request.report(f"Converting to {name}", 0, 0)
-            results[name] = module.convert(request, exported)
-            if set(results[name].files) != set(_SUFFIXES[name]):
-                raise EdgeDetError(f"{request.source}: {name} gave other files than expected.")
+    results = {}
+    for name, module in modules.items():
+        request.report(f"Converting to {name}", 0, 0)
+        results[name] = module.convert(request, network)
+        if set(results[name].files) != set(_SUFFIXES[name]):
+            raise EdgeDetError(f"{request.source}: {name} gave other files than expected.")
     return results
+
+
+def _with_nms(name: str, result: Converted, options: NmsOptions, source: Path) -> Converted:
+    files = embed(name, result.files, result.spec, options, source)
+    return replace(result, files=files, spec=noted(result.spec, options))
+
+
+def with_suppression(name: str, path: Path, options: NmsOptions) -> Path:
+    """Write a copy of a converted file that ends in boxes, beside it as `<stem>-nms.*`.
+
+    Args:
+        name: the file's format.
+        path: the file that names the conversion; OpenVINO's `.bin` is taken from beside it.
+        options: of the suppression.
+
+    Returns:
+        The copy.
+
+    Raises:
+        InvalidInputError: the network takes several images at a time.
+        EdgeDetError: the copy can't be written.
+    """
+    spec = archive.read_spec(path)
+    files = {suffix: path.with_suffix(suffix).read_bytes() for suffix in _SUFFIXES[name]}
+    made = embed(name, files, spec, options, path)
+    with ExitStack() as stack:
+        for suffix in reversed(_SUFFIXES[name]):
+            aside = stack.enter_context(replacing(path.with_name(f"{path.stem}-nms{suffix}")))
+            aside.write_bytes(made[suffix])
+    return path.with_name(f"{path.stem}-nms{path.suffix}")

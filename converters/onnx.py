@@ -1,4 +1,4 @@
-"""ONNX: from a SavedModel to one self-describing `.onnx` file in float32."""
+"""ONNX: from a SavedModel to one self-describing `.onnx` file: float32, float16 weights or INT8."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib.util
 import itertools
 import re
 from collections import Counter
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,17 +14,25 @@ import numpy.typing as npt
 
 from edgedet.archive.onnx import append_spec
 from edgedet.converters.conversion import (
+    COMPARED_IMAGES,
     Converted,
+    ReportedInputs,
     Request,
     check_parity,
     layer_name,
     with_provenance,
 )
+from edgedet.converters.head_fidelity import Running, compare_running
+from edgedet.converters.onnx_int8 import quantized
 from edgedet.converters.saved_model import Exported, explained
 from edgedet.errors import MissingDependencyError
 
 # New enough for every operator of the networks, old enough for the clients in use.
 _OPSET = 17
+
+# A float16 of fewer values than this would not pay for the operator that expands it.
+_SMALL = 16
+_HALF_LIMITS = (-65504.0, 65504.0)
 
 # At the end of tf2onnx's names, and of those of tensors.
 _NUMBER = re.compile(r"(__\d+)+|:\d+$")
@@ -32,13 +40,13 @@ _NUMBER = re.compile(r"(__\d+)+|:\d+$")
 _PACKAGES = ("onnx", "tf2onnx", "onnxruntime")
 
 
-def require(source: Path) -> None:
+def require(request: Request) -> None:
     """Raise `MissingDependencyError` unless all that converts to ONNX is installed."""
     for package in _PACKAGES:
         if importlib.util.find_spec(package) is None:
             raise MissingDependencyError(
-                f"Converting {source} to onnx needs {package}, which is not installed; install it "
-                'with `pip install "edgedet[convert]"`.'
+                f"Converting {request.source} to onnx needs {package}, which is not installed; "
+                'install it with `pip install "edgedet[convert]"`.'
             )
 
 
@@ -48,17 +56,42 @@ def convert(request: Request, exported: Exported) -> Converted:
     Raises:
         EdgeDetError: tf2onnx can't convert it, or the result computes something else.
     """
-    spec = with_provenance(request, exported.spec, ("tf2onnx", "onnx"))
-    with explained(request.source, "tf2onnx"):
-        model = to_model(exported)
+    source, precision, pictures = request.source, request.precision, request.pictures
+    batch = exported.variant.batch
+    calibration = pictures if precision == "int8" else None
+    packages = ("tf2onnx", "onnx", "onnxruntime") if precision == "int8" else ("tf2onnx", "onnx")
+    spec = with_provenance(request, exported.spec, packages, calibration, batch=batch)
+    with explained(source, "tf2onnx"):
+        model = exported.once("onnx", lambda: to_model(exported))
         serialized = model.SerializeToString(deterministic=True)
-        found = _outputs(serialized, exported.probe)
-    check_parity(request, exported, found)
+        original = run = _run(serialized)
+        found = original(exported.probe)
+    # What is rounded may differ; what it is made from may not.
+    check_parity(replace(request, precision="float32"), exported, found)
+    if precision != "float32":
+        with explained(source, "ONNX Runtime"):
+            if calibration is None:
+                model = with_half_weights(model)
+            else:
+                inputs = ReportedInputs(calibration, spec, "Calibrating", request.report, batch)
+                model = quantized(model, inputs, spec, request.settings)
+            serialized = model.SerializeToString(deterministic=True)
+            run = _run(serialized)
+            found = run(exported.probe)
+    if precision == "float16":
+        check_parity(request, exported, found)
+    heads = []
+    if pictures is not None and precision != "float32":
+        few = pictures.part(COMPARED_IMAGES)
+        compared = ReportedInputs(few, spec, "Comparing with float", request.report, batch)
+        heads = compare_running(original, run, compared, spec)
     kinds = Counter(node.op_type for node in model.graph.node)
     return Converted(
         spec=spec,
         files={".onnx": append_spec(serialized, spec)},
         operators=dict(kinds.most_common()),
+        calibration=calibration,
+        heads=heads,
     )
 
 
@@ -139,12 +172,46 @@ def _rename(graph: Any, layers: frozenset[str]) -> None:
     del graph.value_info[:]  # of the old names; inferred again
 
 
-def _outputs(model: bytes, probe: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
-    """What a serialized model computes for the probe."""
+def with_half_weights(model: Any) -> Any:
+    """A copy of a model whose weights lie in the file as float16.
+
+    It computes in float32 all the same: engines expand the weights when they load. ONNX Runtime has
+    hardly any float16 kernels for CPUs, and a network of float16 operators is slower there.
+    """
+    import onnx
+
+    copy = type(model).FromString(model.SerializeToString())
+    casts = []
+    for constant in copy.graph.initializer:
+        values = onnx.numpy_helper.to_array(constant)
+        if values.dtype != np.float32 or values.size < _SMALL:
+            continue
+        name = constant.name
+        half = np.clip(values, *_HALF_LIMITS).astype(np.float16)
+        constant.CopyFrom(onnx.numpy_helper.from_array(half, f"{name}/float16"))
+        casts.append(
+            onnx.helper.make_node(
+                "Cast", [constant.name], [name], name=f"{name}/cast", to=onnx.TensorProto.FLOAT
+            )
+        )
+    nodes = [type(node).FromString(node.SerializeToString()) for node in copy.graph.node]
+    del copy.graph.node[:]
+    copy.graph.node.extend([*casts, *nodes])
+    onnx.checker.check_model(copy, full_check=True)
+    return copy
+
+
+def _run(model: bytes) -> Running:
+    """A serialized model on the CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
+    options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, {"image": probe}), strict=True))
+
+    def run(tensor: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
+        return dict(zip(names, session.run(names, {"image": tensor}), strict=True))
+
+    return run

@@ -1,9 +1,11 @@
-"""OpenVINO: from a SavedModel to an `.xml` with its `.bin`, float32 or with float16 weights."""
+"""OpenVINO: from a SavedModel to an `.xml` with its `.bin`: float32, float16 weights or INT8."""
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from edgedet.archive.openvino import RT_INFO_PATH, add_digest
-from edgedet.converters.conversion import Converted, Request, check_parity, with_provenance
+from edgedet.converters.conversion import (
+    COMPARED_IMAGES,
+    Converted,
+    ReportedInputs,
+    Request,
+    check_parity,
+    with_provenance,
+)
+from edgedet.converters.head_fidelity import Running, compare_running
+from edgedet.converters.nms.model_info import model_info
+from edgedet.converters.openvino_int8 import name_convolutions, quantized
 from edgedet.converters.saved_model import Exported, explained
 from edgedet.errors import MissingDependencyError
 from edgedet.packages import import_openvino
@@ -20,15 +32,14 @@ from edgedet.packages import import_openvino
 _NO_OPERATORS = ("Constant", "Parameter", "Result")
 
 
-def require(source: Path) -> None:
-    """Raise `MissingDependencyError` unless OpenVINO is installed."""
+def require(request: Request) -> None:
+    """Raise `MissingDependencyError` unless all that converts to OpenVINO is installed."""
     try:
         import_openvino()
     except ImportError:
-        raise MissingDependencyError(
-            f"Converting {source} to openvino needs OpenVINO, which is not installed; install it "
-            'with `pip install "edgedet[convert]"`.'
-        ) from None
+        raise _missing(request.source, "OpenVINO") from None
+    if request.precision == "int8" and importlib.util.find_spec("nncf") is None:
+        raise _missing(request.source, "nncf")
 
 
 def convert(request: Request, exported: Exported) -> Converted:
@@ -37,18 +48,43 @@ def convert(request: Request, exported: Exported) -> Converted:
     Raises:
         EdgeDetError: OpenVINO can't convert it, or the result computes something else.
     """
-    spec = with_provenance(request, exported.spec, ("openvino",))
-    with explained(request.source, "OpenVINO"):
-        model = to_model(exported)
+    source, precision, pictures = request.source, request.precision, request.pictures
+    batch = exported.variant.batch
+    calibration = pictures if precision == "int8" else None
+    packages = ("openvino", "nncf") if precision == "int8" else ("openvino",)
+    spec = with_provenance(request, exported.spec, packages, calibration, batch=batch)
+    with explained(source, "OpenVINO"):
+        model = exported.once("openvino", lambda: to_model(exported)).clone()
+        original = exported.once("openvino run", lambda: _run(*_written(model, half=False)))
+    # An INT8 network may differ; what it is made from may not.
+    checked = replace(request, precision="float32") if precision == "int8" else request
+    if precision != "float16":
+        check_parity(checked, exported, original(exported.probe))
+    if calibration is not None:
+        inputs = ReportedInputs(calibration, spec, "Calibrating", request.report, batch)
+        with explained(source, "NNCF"):
+            model = _plain(quantized(model, inputs, request.settings))
+    with explained(source, "OpenVINO"):
         model.set_rt_info(spec.to_json(), list(RT_INFO_PATH))
-        xml, weights = _written(model, half=request.precision == "float16")
-        found = _outputs(xml, weights, exported.probe)
-    check_parity(request, exported, found)
+        for entry, value in model_info(spec).items():
+            model.set_rt_info(value, [RT_INFO_PATH[0], entry])
+        xml, weights = _written(model, half=precision == "float16")
+        run = _run(xml, weights)
+        found = run(exported.probe)
+    if precision == "float16":
+        check_parity(request, exported, found)
+    heads = []
+    if pictures is not None and precision != "float32":
+        few = pictures.part(COMPARED_IMAGES)
+        compared = ReportedInputs(few, spec, "Comparing with float", request.report, batch)
+        heads = compare_running(original, run, compared, spec)
     kinds = Counter(node.get_type_name() for node in model.get_ops())
     return Converted(
         spec=spec,
         files={".xml": add_digest(xml, weights), ".bin": weights},
         operators={name: n for name, n in kinds.most_common() if name not in _NO_OPERATORS},
+        calibration=calibration,
+        heads=heads,
     )
 
 
@@ -63,6 +99,16 @@ def to_model(exported: Exported) -> Any:
     for number, node in enumerate(model.get_ordered_ops()):
         if node.get_type_name() not in ("Parameter", "Result"):
             node.set_friendly_name(f"{node.get_type_name()}_{number}")
+    name_convolutions(model, exported.kernels)
+    return model
+
+
+def _plain(model: Any) -> Any:
+    """A quantized model without NNCF's notes: a path, a date or a seed would change the bytes."""
+    facts = model.get_rt_info()
+    for entry in ("nncf", "conversion_parameters"):
+        if entry in facts:
+            del facts[entry]
     return model
 
 
@@ -73,12 +119,21 @@ def _written(model: Any, *, half: bool) -> tuple[bytes, bytes]:
         return path.read_bytes(), path.with_suffix(".bin").read_bytes()
 
 
-def _outputs(
-    xml: bytes, weights: bytes, probe: npt.NDArray[np.float32]
-) -> dict[str, npt.NDArray[np.float32]]:
-    """What the written network computes for the probe, in float32."""
+def _run(xml: bytes, weights: bytes) -> Running:
+    """The written network on the CPU; what is not quantized runs in float32."""
     core = import_openvino().Core()
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = core.compile_model(core.read_model(xml, weights), "CPU", settings)
-    results = compiled(probe)
-    return {name: results[port] for port in compiled.outputs for name in port.get_names()}
+
+    def run(tensor: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
+        results = compiled(tensor)
+        return {name: results[port] for port in compiled.outputs for name in port.get_names()}
+
+    return run
+
+
+def _missing(source: Path, package: str) -> MissingDependencyError:
+    return MissingDependencyError(
+        f"Converting {source} to openvino needs {package}, which is not installed; install it "
+        'with `pip install "edgedet[convert]"`.'
+    )

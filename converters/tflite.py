@@ -8,19 +8,20 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edgedet import archive
+from edgedet.archive.tflite_metadata import with_metadata
 from edgedet.converters.conversion import (
+    COMPARED_IMAGES,
     Converted,
+    ReportedInputs,
     Request,
     check_parity,
     layer_name,
-    reported,
     with_provenance,
 )
-from edgedet.converters.saved_model import Exported, quantize, to_flatbuffer
+from edgedet.converters.saved_model import Exported, explained, to_flatbuffer
+from edgedet.converters.tflite_int16 import quantized_int16x8
 from edgedet.errors import EdgeDetError
 from edgedet.quantization.interpreters import running_interpreter
-from edgedet.quantization.ranges import fit_ranges, observe
 from edgedet.quantization.sensitivity import (
     HeadFidelity,
     LayerFidelity,
@@ -29,12 +30,13 @@ from edgedet.quantization.sensitivity import (
     worst_layers,
 )
 from edgedet.quantization.tflite_graph import TfliteGraph
+from edgedet.quantization.tflite_int8 import quantize_with
 from edgedet.spec import ModelSpec
 
-_COMPARED_IMAGES = 8
+_CALIBRATED = ("int8", "int16x8")
 
 
-def require(source: Path) -> None:
+def require(request: Request) -> None:
     """TensorFlow and LiteRT are all that this format needs."""
 
 
@@ -45,22 +47,24 @@ def convert(request: Request, exported: Exported) -> Converted:
         EdgeDetError: TensorFlow Lite can't convert it, or the result computes something else.
     """
     precision, pictures, spec = request.precision, request.pictures, exported.spec
+    batch = exported.variant.batch
     original, model = _flatbuffers(request, exported)
     graph = TfliteGraph(model)
     _check_graph(request.source, graph, model, spec)
     heads: list[HeadFidelity] = []
     layers: list[LayerFidelity] = []
     if pictures is not None and precision != "float32":
-        few = pictures.part(_COMPARED_IMAGES)
-        compared = list(reported(few, spec, "Comparing with float", request.report))
+        few = pictures.part(COMPARED_IMAGES)
+        inputs = ReportedInputs(few, spec, "Comparing with float", request.report, batch)
+        compared = list(inputs)
         heads = compare_heads(original, model, compared, spec)
         if precision == "int8":
             layers = worst_layers(compare_layers(original, model, compared))
-    calibration = pictures if precision == "int8" else None
-    spec = with_provenance(request, spec, (), calibration)
+    calibration = pictures if precision in _CALIBRATED else None
+    spec = with_provenance(request, spec, (), calibration, batch=batch)
     return Converted(
         spec=spec,
-        files={".tflite": archive.append_spec(model, spec)},
+        files={".tflite": with_metadata(model, spec, nms=False)},
         operators=graph.operator_counts(),
         calibration=calibration,
         heads=heads,
@@ -69,21 +73,30 @@ def convert(request: Request, exported: Exported) -> Converted:
 
 
 def _flatbuffers(request: Request, exported: Exported) -> tuple[bytes, bytes]:
-    """The float32 model, and the model of the precision asked for."""
+    """The float32 model, and the model of the precision asked for.
+
+    Where layers were equalized, the float32 model is the equalized one: their activations compare.
+    """
     source, precision, spec = request.source, request.precision, exported.spec
-    original = _renamed(to_flatbuffer(source, exported, "float32"), exported)
+    original = exported.once("tflite", lambda: _float32(source, exported))
     check_parity(replace(request, precision="float32"), exported, _outputs(original, exported))
     if precision == "float32":
         return original, original
-    if precision != "int8":
+    if precision not in _CALIBRATED:
         return original, _renamed(to_flatbuffer(source, exported, precision), exported)
     assert request.pictures is not None
-    inputs = reported(request.pictures, spec, "Calibrating", request.report)
-    observation = observe(original, inputs, spec)
-    request.report("Quantizing", 0, 0)
-    graph = TfliteGraph(original)
-    graph.set_ranges(fit_ranges(original, observation, spec))
-    return original, _renamed(quantize(source, graph.to_bytes()), exported)
+    inputs = ReportedInputs(
+        request.pictures, spec, "Calibrating", request.report, exported.variant.batch
+    )
+    if precision == "int16x8":
+        return original, _renamed(quantized_int16x8(source, original, inputs), exported)
+    with explained(source):
+        result = quantize_with(source, original, inputs, spec, request.settings)
+    return result.reference, _renamed(result.model, exported)
+
+
+def _float32(source: Path, exported: Exported) -> bytes:
+    return _renamed(to_flatbuffer(source, exported, "float32"), exported)
 
 
 def _outputs(model: bytes, exported: Exported) -> dict[str, npt.NDArray[np.float32]]:

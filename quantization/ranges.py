@@ -7,11 +7,12 @@ values that change nothing, and that no scale is so small that an INT8 kernel re
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from edgedet.quantization.histograms import Histogram
 from edgedet.quantization.interpreters import observing_interpreter
 from edgedet.quantization.tflite_graph import Operator, TfliteGraph
 from edgedet.spec import ModelSpec
@@ -36,6 +37,8 @@ _BOX_MARGIN = 1.25
 _FINEST_STEP = 1 / 64
 _LEVELS = 255
 _LEAST_SPAN = 1e-6
+# Left out on either side by "percentile" ranges.
+_RARE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -46,15 +49,21 @@ class Observation:
         ranges: least and greatest value of every activation.
         likely_boxes: the same for box outputs, over anchors that may hold an object only.
         images: how many pictures.
+        histograms: how often each activation took which value; empty unless asked for.
     """
 
     ranges: Ranges
     likely_boxes: Ranges
     images: int
+    histograms: Mapping[int, Histogram] = field(default_factory=dict)
 
 
 def observe(
-    model: bytes, inputs: Iterable[npt.NDArray[np.float32]], spec: ModelSpec
+    model: bytes,
+    inputs: Iterable[npt.NDArray[np.float32]],
+    spec: ModelSpec,
+    *,
+    histograms: bool = False,
 ) -> Observation:
     """Run a float model on network inputs and record the range of every activation.
 
@@ -62,12 +71,14 @@ def observe(
         model: float `.tflite` flatbuffer with the spec's outputs.
         inputs: network inputs [1, height, width, 3].
         spec: the model's spec.
+        histograms: whether to count values too, which takes longer.
     """
     graph = TfliteGraph(model)
     interpreter = observing_interpreter(model)
     activations, outputs = graph.activations, graph.outputs
     ranges: Ranges = {}
     likely: Ranges = {}
+    counted = {index: Histogram() for index in activations} if histograms else {}
     images = 0
     for tensor in inputs:
         interpreter.set_tensor(graph.inputs[0], tensor)
@@ -75,6 +86,8 @@ def observe(
         for index in activations:
             value = interpreter.get_tensor(index)
             _widen(ranges, index, float(value.min()), float(value.max()))
+            if histograms:
+                counted[index].add(value)
         for class_name, box_name in zip(spec.class_outputs, spec.box_outputs, strict=True):
             logits = interpreter.get_tensor(outputs[class_name]).reshape(-1, spec.num_classes)
             codes = interpreter.get_tensor(outputs[box_name]).reshape(-1, 4)
@@ -83,7 +96,7 @@ def observe(
         images += 1
     if not images:
         raise ValueError("no calibration input")
-    return Observation(ranges, likely, images)
+    return Observation(ranges, likely, images, counted)
 
 
 def likely_anchors(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
@@ -101,7 +114,9 @@ def _widen(ranges: Ranges, tensor: int, low: float, high: float) -> None:
     ranges[tensor] = (min(least, low), max(greatest, high))
 
 
-def fit_ranges(model: bytes, observation: Observation, spec: ModelSpec) -> Ranges:
+def fit_ranges(
+    model: bytes, observation: Observation, spec: ModelSpec, method: str = "fitted"
+) -> Ranges:
     """Ranges for the quantizer: measured ones without the parts that make no difference.
 
     - class logits below `CLASS_FLOOR` are no detections, and need room upwards;
@@ -109,10 +124,24 @@ def fit_ranges(model: bytes, observation: Observation, spec: ModelSpec) -> Range
     - values that only a swish reads can't matter where the swish is zero within half a step of
       its output, those that only a sigmoid reads where it is saturated;
     - no step is finer than its kernel can produce.
+
+    Args:
+        model: the float model observed.
+        observation: what it did; with histograms unless the method is "fitted".
+        spec: its spec.
+        method: "fitted" starts from the least and greatest values seen, "percentile" leaves out
+            the rarest ones, "mse" takes the range of least squared error. Inputs and outputs are
+            never cut: an object's logit is a rare value.
     """
     graph = TfliteGraph(model)
     ranges = dict(observation.ranges)
     outputs = graph.outputs
+    if method != "fitted":
+        for tensor in set(graph.activations) - {*graph.inputs, *outputs.values()}:
+            histogram = observation.histograms[tensor]
+            ranges[tensor] = (
+                histogram.percentile(_RARE) if method == "percentile" else histogram.least_squares()
+            )
     for name in spec.class_outputs:
         low, high = ranges[outputs[name]]
         ranges[outputs[name]] = (max(low, CLASS_FLOOR), high + CLASS_MARGIN)

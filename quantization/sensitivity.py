@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from edgedet.quantization.interpreters import observing_interpreter, running_interpreter
 from edgedet.quantization.ranges import CLASS_FLOOR, likely_anchors
-from edgedet.quantization.tflite_graph import TfliteGraph
+from edgedet.quantization.tflite_graph import TfliteGraph, paired_operators
 from edgedet.spec import ModelSpec
 
 LOW_SQNR = 10.0
@@ -60,7 +60,7 @@ class LayerFidelity:
         kind: TFLite operator.
         low: least float value seen.
         high: greatest float value seen.
-        scale: step of the INT8 tensor.
+        scale: step of the INT8 tensor; 0 for layers kept in float.
         sqnr: in decibels, with all error that earlier layers brought in.
         rounding: SQNR of rounding this tensor alone; low where the range is too wide.
         loss: decibels lost against the worst of the operator's inputs.
@@ -147,7 +147,8 @@ def compare_layers(
     """Compare every activation of an INT8 model with the float model it was made from.
 
     Layers come in the order of execution. Both models must have the same operators, as the
-    quantizer leaves them; it raises ValueError otherwise.
+    quantizer leaves them, but for conversions around layers kept in float; it raises ValueError
+    otherwise.
     """
     graphs = TfliteGraph(original), TfliteGraph(quantized)
     pairs = _matched(*graphs)
@@ -211,11 +212,9 @@ def worst_layers(layers: Sequence[LayerFidelity], count: int = 5) -> list[LayerF
 
 def _matched(original: TfliteGraph, quantized: TfliteGraph) -> dict[int, int]:
     """Tensor indices of the quantized model by those of the original, input and activations."""
-    kinds = [operator.kind for operator in original.operators]
-    if kinds != [operator.kind for operator in quantized.operators]:
-        raise ValueError("the quantized model has other operators than the float model")
     pairs = dict(zip(original.inputs, quantized.inputs, strict=True))
-    for before, after in zip(original.operators, quantized.operators, strict=True):
+    for index, twin in paired_operators(original, quantized).items():
+        before, after = original.operators[index], quantized.operators[twin]
         pairs.update(zip(before.outputs, after.outputs, strict=True))
     return pairs
 
@@ -272,7 +271,9 @@ def _output(
 
 
 def _clipped(tensor: npt.NDArray[np.float32], details: Details) -> npt.NDArray[np.float32]:
-    """Values limited to what an INT8 tensor can represent."""
+    """Values limited to what an INT8 tensor can represent; all of them for a float one."""
+    if np.dtype(details["dtype"]) == np.float32:
+        return tensor
     scale, zero_point = details["quantization"]
     limits = np.iinfo(details["dtype"])
     low, high = ((limit - zero_point) * scale for limit in (limits.min, limits.max))

@@ -1,7 +1,8 @@
-"""A `.tflite` flatbuffer as Python objects: read, give tensors ranges and names, write again."""
+"""A `.tflite` flatbuffer as Python objects: read, change tensors and constants, write again."""
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -104,6 +105,86 @@ class TfliteGraph:
             return None
         return np.frombuffer(bytes(data), "<f4").reshape(self.shape(tensor))
 
+    def weights(self, tensor: int) -> npt.NDArray[np.float32] | None:
+        """Value of a float32 or int8 constant in real numbers; None for other tensors."""
+        entry = self._subgraph.tensors[tensor]
+        data = self._model.buffers[entry.buffer].data
+        if data is None or not len(data) or entry.type != self._schema.TensorType.INT8:
+            return self.constant(tensor)
+        steps = np.frombuffer(bytes(data), np.int8).reshape(self.shape(tensor)).astype(np.float32)
+        scales, points = self.quantization(tensor)
+        axis = int(entry.quantization.quantizedDimension)
+        shape = [-1 if side == axis else 1 for side in range(steps.ndim)]
+        if scales.size == 1:
+            shape = [1] * steps.ndim
+        real = (steps - points.reshape(shape)) * scales.reshape(shape)
+        return np.asarray(real, np.float32)
+
+    def fused_activation(self, operator: int) -> str:
+        """What the operator of an index applies to its result: `NONE`, `RELU`, `RELU6`, ..."""
+        options = self._subgraph.operators[operator].builtinOptions
+        code = getattr(options, "fusedActivationFunction", 0)
+        kinds = vars(self._schema.ActivationFunctionType)
+        return next(name for name, value in kinds.items() if value == code and name.isupper())
+
+    def window(self, operator: int) -> tuple[tuple[int, int], tuple[int, int], bool]:
+        """(strides, dilations, whether padded to the same size) of a convolution, y before x."""
+        options = self._subgraph.operators[operator].builtinOptions
+        same = options.padding == self._schema.Padding.SAME
+        strides = int(options.strideH), int(options.strideW)
+        return strides, (int(options.dilationHFactor), int(options.dilationWFactor)), same
+
+    def set_constant(self, operator: int, position: int, value: npt.NDArray[np.float32]) -> None:
+        """Give the operator of an index another float32 constant as its input at `position`.
+
+        Other operators that read the same constant keep the old one.
+        """
+        entry = self._subgraph.operators[operator]
+        tensor = int(entry.inputs[position])
+        if len(self.consumers(tensor)) > 1:
+            twin = copy.copy(self._subgraph.tensors[tensor])
+            twin.name = f"{self.name(tensor)}.{operator}".encode()
+            self._subgraph.tensors.append(twin)
+            tensor = len(self._subgraph.tensors) - 1
+            inputs = [int(index) for index in entry.inputs]
+            inputs[position] = tensor
+            entry.inputs = inputs
+            self.operators = tuple(self._operator(each) for each in self._subgraph.operators)
+        buffer = self._schema.BufferT()
+        buffer.data = np.frombuffer(np.ascontiguousarray(value, "<f4").tobytes(), np.uint8)
+        self._model.buffers.append(buffer)
+        self._subgraph.tensors[tensor].buffer = len(self._model.buffers) - 1
+        self._subgraph.tensors[tensor].shape = list(value.shape)
+
+    def insert_rounding(self, ranges: Mapping[int, tuple[float, float]]) -> None:
+        """Let float activations be rounded to the 256 steps of (low, high) as INT8 would."""
+        schema = self._schema
+        code = schema.OperatorCodeT()
+        code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.FAKE_QUANT
+        code.version = 1
+        self._model.operatorCodes.append(code)
+        operators = []
+        for entry in self._subgraph.operators:
+            operators.append(entry)
+            for tensor in [int(out) for out in entry.outputs if int(out) in ranges]:
+                exact = copy.copy(self._subgraph.tensors[tensor])
+                exact.name = self.name(tensor).encode() + b".exact"
+                self._subgraph.tensors.append(exact)
+                source = len(self._subgraph.tensors) - 1
+                entry.outputs = [
+                    source if int(out) == tensor else int(out) for out in entry.outputs
+                ]
+                rounding = schema.OperatorT()
+                rounding.opcodeIndex = len(self._model.operatorCodes) - 1
+                rounding.inputs, rounding.outputs = [source], [tensor]
+                rounding.builtinOptionsType = schema.BuiltinOptions.FakeQuantOptions
+                rounding.builtinOptions = schema.FakeQuantOptionsT()
+                rounding.builtinOptions.min, rounding.builtinOptions.max = ranges[tensor]
+                rounding.builtinOptions.numBits = 8
+                operators.append(rounding)
+        self._subgraph.operators = operators
+        self.operators = tuple(self._operator(each) for each in operators)
+
     def set_ranges(self, ranges: Mapping[int, tuple[float, float]]) -> None:
         """Give tensors the (low, high) ranges that a quantizer derives their scales from."""
         for tensor, (low, high) in ranges.items():
@@ -123,6 +204,26 @@ class TfliteGraph:
         builder = flatbuffers.Builder(2**20)
         builder.Finish(self._model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
+
+
+def paired_operators(original: TfliteGraph, quantized: TfliteGraph) -> dict[int, int]:
+    """Operator indices of a quantized model by those of the float model it was made from.
+
+    Between operators kept in float and the others the quantizer puts conversions, left out here.
+
+    Raises:
+        ValueError: the models have other operators than each other.
+    """
+    before = list(range(len(original.operators)))
+    after = [
+        index
+        for index, operator in enumerate(quantized.operators)
+        if operator.kind not in ("QUANTIZE", "DEQUANTIZE")
+    ]
+    kinds = [original.operators[index].kind for index in before]
+    if kinds != [quantized.operators[index].kind for index in after]:
+        raise ValueError("the quantized model has other operators than the float model")
+    return dict(zip(before, after, strict=True))
 
 
 _NAMES: dict[int, str] = {}

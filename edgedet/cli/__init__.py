@@ -36,6 +36,7 @@ COMMANDS = {
     "eval": "Measure a detector's accuracy on a dataset.",
     "convert": "Convert a trained model to the formats that devices run.",
     "detect": "Find objects in pictures.",
+    "parity": "Compare what files of one model find, as a gate.",
     "benchmark": "Measure a detector's latency, step by step.",
 }
 ALIASES = {"val": "eval", "export": "convert", "predict": "detect"}
@@ -66,7 +67,10 @@ _SURROUNDINGS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 2 the input can't be used, 130 interrupted.
+    """Run the command line and exit.
+
+    Status 0 is done, 1 a failed `parity` or `data check`, 2 unusable input, 3 an INT8 file that
+    loses too much, 130 interrupted.
 
     Args:
         arguments: words after `edgedet`; those of the process by default.

@@ -9,7 +9,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,25 +22,47 @@ if TYPE_CHECKING:
 def convert(
     model: Annotated[Path, typer.Argument(metavar="MODEL.keras", help="Model to convert.")],
     to: Annotated[str, typer.Option(help="Formats, as in tflite,openvino,onnx.")] = "tflite",
-    int8: Annotated[
-        bool, typer.Option("--int8", help="INT8 weights, activations, input and outputs: tflite.")
-    ] = False,
-    fp16: Annotated[
-        bool, typer.Option("--fp16", help="Store weights as float16: tflite, openvino.")
-    ] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="INT8 weights and activations.")] = False,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Store weights as float16.")] = False,
     dynamic: Annotated[
         bool, typer.Option("--dynamic", help="INT8 weights, float activations: tflite.")
     ] = False,
+    int16x8: Annotated[
+        bool, typer.Option("--int16x8", help="INT8 weights, int16 activations: tflite.")
+    ] = False,
     data: Annotated[
         Path | None,
-        typer.Option(help="data.yaml the model was trained on; --int8 is calibrated on it."),
+        typer.Option(help="data.yaml the model was trained on; INT8 is calibrated on it."),
     ] = None,
     calibration_images: Annotated[
         int, typer.Option(help="Training pictures to calibrate on.")
     ] = 200,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(help="Most AP that INT8 may lose, in points of 100. [default: 1.0]"),
+    ] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check/--no-check",
+            help="Evaluate INT8 on the val split and do more for it until --max-drop is kept.",
+        ),
+    ] = True,
+    qat: Annotated[
+        bool,
+        typer.Option("--qat/--no-qat", help="Train on for INT8 where nothing else suffices."),
+    ] = True,
+    nms: Annotated[
+        bool, typer.Option("--nms", help="Also end the graph in a standard NMS: FILE-nms.")
+    ] = False,
     exit_: Annotated[
         int | None,
         typer.Option("--exit", help="Exit of an anytime network, from 1. [default: the last]"),
+    ] = None,
+    batch: Annotated[int, typer.Option(help="Images that the network takes at a time.")] = 1,
+    imgsz: Annotated[
+        int | None,
+        typer.Option(help="Side of the square input in pixels. [default: as trained]"),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Directory of the results. [default: the model's]")
@@ -49,40 +71,176 @@ def convert(
 ) -> None:
     """Convert a trained model to self-describing files, float32 unless told otherwise.
 
-    The results are MODEL-float32.tflite (or -float16, -dynamic, -int8), MODEL-float32.xml with its
-    .bin for OpenVINO, and MODEL-float32.onnx. With --data it says how well each output of a
-    .tflite file follows the float32 model.
-    """
-    from edgedet.converters.formats import convert as convert_to
+    The results are MODEL-float32.tflite (or -float16, -int8, -dynamic, -int16x8), MODEL-float32.xml
+    with its .bin for OpenVINO, and MODEL-float32.onnx; the options exit, batch and imgsz are told
+    before the precision, as in MODEL-320px-int8.tflite. With --data it says how well each output
+    follows the float32 model.
 
-    chosen = [
-        name for name, wanted in (("int8", int8), ("float16", fp16), ("dynamic", dynamic)) if wanted
-    ]
-    if len(chosen) > 1:
-        raise InvalidInputError("Use one of --int8, --fp16 and --dynamic at a time.")
-    with _progress() as report:
-        conversions = convert_to(
+    --int8 is evaluated: what loses more than --max-drop is quantized again, with more effort each
+    time. MODEL-int8-report/report.html tells all of it. Exits 3 if nothing keeps the budget; the
+    best file is then called MODEL-int8-over-budget.
+    """
+    precision = _precision(int8=int8, float16=fp16, dynamic=dynamic, int16x8=int16x8)
+    formats = [name.strip() for name in to.split(",")]
+    budgeted = precision == "int8" and check
+    if max_drop is not None and not budgeted:
+        raise InvalidInputError("--max-drop is --int8's, and there is none with --no-check.")
+    if budgeted and batch != 1:
+        raise InvalidInputError(
+            "--int8 is evaluated with one image at a time; add --no-check for a larger --batch."
+        )
+    if precision == "int8" and data is None:
+        raise InvalidInputError(
+            f"{model}: INT8 needs the training pictures to calibrate on; add `--data data.yaml`."
+        )
+    if budgeted:
+        assert data is not None
+        files = _within_budget(
             model,
-            [name.strip() for name in to.split(",")],
-            precision=chosen[0] if chosen else "float32",
+            formats,
+            data=data,
+            max_drop=max_drop,
+            qat=qat,
+            nms=nms,
+            out=out,
+            options={"calibration_images": calibration_images, "stack": exit_, "size": imgsz},
+            json_=json_,
+        )
+    else:
+        files = _converted(
+            model,
+            formats,
+            precision=precision,
             data=data,
             calibration_images=calibration_images,
             out=out,
             stack=exit_,
-            progress=report,
+            batch=batch,
+            size=imgsz,
+            nms=nms,
+            json_=json_,
         )
     if json_:
-        reports = [conversion.to_dict() for conversion in conversions]
-        print(json.dumps(reports[0] if len(reports) == 1 else {"conversions": reports}))
         return
-    for conversion in conversions:
-        _print(conversion)
-    if len(conversions) == 1:
-        file = shlex.quote(str(conversions[0].path))
+    if len(files) == 1:
+        file = shlex.quote(str(files[0]))
         print(f"next: edgedet eval --model {file} --data {shlex.quote(str(data or 'data.yaml'))}")
     else:
-        files = shlex.join(str(conversion.path) for conversion in conversions)
-        print(f"next: edgedet benchmark {files}")
+        print(f"next: edgedet benchmark {shlex.join(str(file) for file in files)}")
+
+
+def _precision(**wanted: bool) -> str:
+    chosen = [name for name, is_wanted in wanted.items() if is_wanted]
+    if len(chosen) > 1:
+        raise InvalidInputError("Use one of --int8, --fp16, --dynamic and --int16x8 at a time.")
+    return chosen[0] if chosen else "float32"
+
+
+def _converted(
+    model: Path, formats: list[str], *, nms: bool, json_: bool, **options: Any
+) -> list[Path]:
+    """Convert, tell of it, and return the files."""
+    from edgedet.converters.formats import convert as convert_to
+    from edgedet.converters.formats import with_suppression
+    from edgedet.converters.nms import NmsOptions
+
+    with _progress() as report:
+        conversions = convert_to(model, formats, progress=report, **options)
+        suppressed = [
+            with_suppression(conversion.format, conversion.path, NmsOptions())
+            for conversion in (conversions if nms else ())
+        ]
+    if json_:
+        reports = [conversion.to_dict() for conversion in conversions]
+        for told, path in zip(reports, suppressed, strict=False):
+            told["nms_file"] = str(path)
+        print(json.dumps(reports[0] if len(reports) == 1 else {"conversions": reports}))
+    else:
+        for conversion in conversions:
+            _print(conversion)
+        for path in suppressed:
+            print(f"{path}: the same, ending in boxes for other programs")
+    return [conversion.path for conversion in conversions]
+
+
+def _within_budget(
+    model: Path,
+    formats: list[str],
+    *,
+    data: Path,
+    max_drop: float | None,
+    qat: bool,
+    nms: bool,
+    out: Path | None,
+    options: dict[str, Any],
+    json_: bool,
+) -> list[Path]:
+    """Convert to INT8, tell what it took, and return the files.
+
+    Raises:
+        typer.Exit: with status 3 where the budget is missed.
+    """
+    from edgedet.cli.int8_budget import OVER_BUDGET, convert_and_report
+    from edgedet.converters.budget import DEFAULT_MAX_DROP
+    from edgedet.converters.formats import with_suppression
+    from edgedet.converters.nms import NmsOptions
+
+    with _progress() as report:
+        result, directory = convert_and_report(
+            model,
+            formats,
+            data=data,
+            max_drop=DEFAULT_MAX_DROP if max_drop is None else max_drop,
+            qat=qat,
+            out=out,
+            report=report,
+            **options,
+        )
+        suppressed = [
+            with_suppression(name, path, NmsOptions())
+            for name, path in (result.files.items() if nms else ())
+        ]
+    if json_:
+        told = {
+            "met": result.met,
+            "files": [str(path) for path in result.files.values()],
+            "nms_files": [str(path) for path in suppressed],
+            "report_html": str(directory / "report.html"),
+            **result.report,
+        }
+        print(json.dumps(told))
+    else:
+        _print_budget(result.report)
+        for path in suppressed:
+            print(f"{path}: the same, ending in boxes for other programs")
+        print(f"look at {directory / 'report.html'}")
+    if not result.met:
+        raise typer.Exit(OVER_BUDGET)
+    return list(result.files.values())
+
+
+def _print_budget(report: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    for warning in (report["calibration"] or {}).get("warnings", ()):
+        print(f"calibration: {warning}")
+    table = Table("format", "step", "AP", "drop", "MB", "s")
+    table.add_row("float32", "", f"{100 * report['baseline']['AP']:.2f}", "", "", "")
+    for entry in report["formats"]:
+        for attempt in entry["attempts"]:
+            table.add_row(
+                entry["format"],
+                escape(attempt["step"]),
+                f"{100 * attempt['AP']:.2f}",
+                f"{attempt['drop']:.2f}",
+                f"{attempt['bytes'] / 1e6:.2f}",
+                f"{attempt['seconds']:.0f}",
+            )
+    Console().print(table)
+    for entry in report["formats"]:
+        print(f"{entry['file']}: {entry['outcome']}")
 
 
 @contextlib.contextmanager

@@ -136,15 +136,20 @@ def preview(
     count: Annotated[int, typer.Option(help="Examples on the sheet.")] = 24,
     imgsz: Annotated[int, typer.Option(help="Input side in pixels.")] = 256,
     seed: Annotated[int, typer.Option(help="As that of the training run to look into.")] = 0,
+    recipe: Annotated[
+        str, typer.Option(help="Whose augmentation: a recipe as in `edgedet train`, or a file.")
+    ] = "finetune",
     scale: Annotated[
-        tuple[float, float], typer.Option(help="Range of the random zoom, out and in.")
-    ] = (0.7, 1.4),
-    colour: Annotated[float, typer.Option(help="Strength of colour changes.")] = 0.2,
-    mosaic: Annotated[float, typer.Option(help="Probability of four pictures in one.")] = 0.0,
+        tuple[float, float] | None, typer.Option(help="Range of the random zoom, out and in.")
+    ] = None,
+    colour: Annotated[float | None, typer.Option(help="Strength of colour changes.")] = None,
+    mosaic: Annotated[
+        float | None, typer.Option(help="Probability of four pictures in one.")
+    ] = None,
     autoaugment: Annotated[
         str | None, typer.Option(help="Learned policy for detection: v0, v1, v2 or v3.")
     ] = None,
-    grid_mask: Annotated[float, typer.Option(help="Probability of a grid mask.")] = 0.0,
+    grid_mask: Annotated[float | None, typer.Option(help="Probability of a grid mask.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="PNG to write; default: runs/data/NAME/preview.png.")
     ] = None,
@@ -154,31 +159,36 @@ def preview(
 ) -> None:
     """Write a contact sheet of training examples, before and after augmentation.
 
-    Pictures are mirrored unless the data.yaml says `flip: false`.
+    The augmentation is the recipe's, with what the options change. Pictures are mirrored unless
+    the data.yaml says `flip: false`.
     """
     from edgedet.cli.run_directory import RunDirectory
-    from edgedet.data.augment import Augmentation
     from edgedet.data.dataset import load_dataset
     from edgedet.data.preview import write_preview
+    from edgedet.training.recipes import options_from, read_recipe
 
     if not 32 <= imgsz <= 4096:
         raise InvalidInputError(f"--imgsz must be 32 to 4096 pixels, not {imgsz}.")
     run = RunDirectory(project, "data", name)
     dataset = load_dataset(data_yaml, split)
-    augmentation = Augmentation(
-        scale=scale,
-        flip=dataset.flip,
-        mosaic=mosaic,
-        colour=colour,
-        autoaugment=autoaugment,
-        grid_mask=grid_mask,
+    changes = {
+        "scale": scale,
+        "colour": colour,
+        "mosaic": mosaic,
+        "autoaugment": autoaugment,
+        "grid_mask": grid_mask,
+    }
+    options = options_from(
+        read_recipe(recipe),
+        {option: value for option, value in changes.items() if value is not None},
+        images=len(dataset.samples),
     )
     try:
         written = write_preview(
             dataset,
             out or run.path() / "preview.png",
             size=imgsz,
-            augmentation=augmentation,
+            augmentation=options.augmentation(flip=dataset.flip),
             seed=seed,
             count=count,
         )

@@ -45,11 +45,12 @@ def train(
     data: Annotated[Path | None, typer.Option(help="data.yaml of the dataset.")] = None,
     model: Annotated[str, typer.Option(help="Preset to train.")] = "eff-spinenet-m0",
     recipe: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="finetune, efficientdet, eff_spinenet_mobile, nas_fpn, or the path of a YAML file."
+            help="finetune, efficientdet, eff_spinenet_mobile, nas_fpn, qat, or the path of a YAML "
+            "file; default: finetune, with --qat qat."
         ),
-    ] = "finetune",
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(help="Passes over the training pictures; default: the recipe's.")
     ] = None,
@@ -84,6 +85,10 @@ def train(
     weights: Annotated[
         Path | None, typer.Option(help=".keras file of the same preset to start from.")
     ] = None,
+    qat: Annotated[
+        bool,
+        typer.Option("--qat", help="Fine-tune --weights for INT8: quantization-aware training."),
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run --name, with its own settings.")
     ] = False,
@@ -189,10 +194,12 @@ def train(
                 "save_seconds": save_every,
                 "tensorboard": tensorboard,
             },
-            "recipe": recipe,
-            "set": set_ or [],
+            "recipe": recipe or ("qat" if qat else "finetune"),
+            "set": [*(["quantization_aware=true"] if qat else []), *(set_ or [])],
             "named": {key: value for key, value in named.items() if value is not None},
         }
+        if qat:
+            settings.update(_network_of(weights))
     os.environ["KERAS_BACKEND"] = settings["backend"]
     # TensorFlow and grain report trifles of their own start-up; failures come as exceptions.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -220,6 +227,21 @@ def train(
     directory = Path(outcome["run"])
     print(f"{outcome['best']}: the best epoch; {directory / 'results.png'}: its curves")
     print(f"next: edgedet convert {outcome['best']} --to tflite --int8 --data {settings['data']}")
+
+
+def _network_of(weights: Path | None) -> dict[str, Any]:
+    """The settings of a file's network, which quantization-aware training goes on with."""
+    from edgedet import archive
+
+    if weights is None:
+        raise InvalidInputError("--qat goes on with a trained model: add --weights best.keras.")
+    spec = archive.read_spec(weights)
+    return {
+        "model": spec.name,
+        "imgsz": spec.input.width,
+        "activation": spec.activation,
+        "anchor_scale": spec.anchors.scale,
+    }
 
 
 def _backend(asked: str | None, *, distributed: bool) -> str:

@@ -7,6 +7,7 @@ import re
 import warnings
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -15,6 +16,7 @@ from edgedet import archive
 from edgedet.errors import InvalidInputError
 from edgedet.files import replacing
 from edgedet.models.network import build
+from edgedet.models.presets import preset_spec
 from edgedet.spec import ModelSpec
 
 _WEIGHTS_MEMBER = "model.weights.h5"
@@ -38,20 +40,30 @@ def save_model(model: keras.Model, spec: ModelSpec, path: str | os.PathLike[str]
 
 
 def load_model(
-    path: str | os.PathLike[str], *, batch_size: int | None = None
+    path: str | os.PathLike[str], *, batch_size: int | None = None, size: int | None = None
 ) -> tuple[keras.Model, ModelSpec]:
     """Build the network a `.keras` file names and load its weights.
 
     The network comes from the spec, not from the file's own layer configuration: nothing in the
     file is executed.
 
+    Args:
+        path: the `.keras` file.
+        batch_size: fixed batch, for exports; any batch by default.
+        size: side of the square input in pixels; the one it was saved with by default. Anchors
+            follow: they are counted in strides.
+
     Raises:
         MissingFileError: there is no such file.
-        InvalidInputError: no spec inside, a damaged file, a spec of no network that there is, or
-            weights of another network.
+        InvalidInputError: no spec inside, a damaged file, a spec of no network that there is,
+            weights of another network, or a size that the network can't take.
     """
     spec = archive.read_spec(path)
     try:
+        if size is not None:
+            # It knows the sizes that the preset takes.
+            preset_spec(spec.name, spec.labels, size=size, **spec.options)  # type: ignore[arg-type]
+            spec = replace(spec, input=replace(spec.input, height=size, width=size))
         model = build(spec, batch_size=batch_size)
     except InvalidInputError as error:
         raise InvalidInputError(f"{path}: {error}") from None

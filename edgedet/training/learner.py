@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from edgedet.anchors import all_anchors
+from edgedet.quantization.fake_quantization import FakeQuantized
 from edgedet.spec import ModelSpec
 from edgedet.training.assignment import assign
 from edgedet.training.losses import detection_loss
@@ -68,6 +69,7 @@ class DetectionLearner(keras.Model):
         self.mean = np.asarray(spec.input.mean, np.float32)
         self.std = np.asarray(spec.input.std, np.float32)
         self.rematerialized: Rematerialized | None = None
+        self.fake_quantized: FakeQuantized | None = None
         self.detection_loss = LastValue("detection_loss")
         self.class_loss = LastValue("class_loss")
         self.box_loss = LastValue("box_loss")
@@ -91,11 +93,27 @@ class DetectionLearner(keras.Model):
 
     def call(self, images: Tensor, training: bool = False) -> dict[str, Tensor]:
         """Raw heads of uint8 images [B, H, W, 3]."""
-        normalized = (ops.cast(images, "float32") - self.mean) / self.std
+        normalized = self.normalized(images)
+        if self.fake_quantized is not None:
+            return self.fake_quantized(normalized)
         if training and self.rematerialized is not None:
             return self.rematerialized(normalized)
         outputs: dict[str, Tensor] = self.network(normalized, training=training)
         return outputs
+
+    def normalized(self, images: Tensor) -> Tensor:
+        """The network's float32 input for uint8 images."""
+        return (ops.cast(images, "float32") - self.mean) / self.std
+
+    def fake_quantize(self) -> None:
+        """Compute as an INT8 file will from now on; `fake_quantized.calibrate` sets the ranges."""
+        ranges = self.add_weight(
+            shape=(FakeQuantized.count(self.network), 2),
+            initializer="zeros",
+            trainable=False,
+            name="activation_ranges",
+        )
+        self.fake_quantized = FakeQuantized(self.network, self.spec, ranges)
 
     def rematerialize(self) -> None:
         """Keep few activations for the backward pass from now on; JAX only."""

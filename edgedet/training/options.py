@@ -71,6 +71,7 @@ class TrainingOptions:
         grid_mask: probability of a grid mask.
         patience: evaluations without a better AP after which the run ends; 0 is never.
         seed: fixes initial weights, data order and augmentation.
+        quantization_aware: round weights and activations in the forward pass as INT8 does.
     """
 
     epochs: int = 50
@@ -101,6 +102,7 @@ class TrainingOptions:
     grid_mask: float = 0.0
     patience: int = 0
     seed: int = 0
+    quantization_aware: bool = False
 
     def __post_init__(self) -> None:
         for name, (low, high) in _BOUNDS.items():
@@ -116,6 +118,10 @@ class TrainingOptions:
                 raise InvalidInputError(
                     f"{name} must be {' or '.join(known)}, not {getattr(self, name)!r}."
                 )
+        if not isinstance(self.quantization_aware, bool):
+            raise InvalidInputError(
+                f"quantization_aware must be true or false, not {self.quantization_aware!r}."
+            )
         _check_steps(self)
         # Said once, by the room that knows what its values mean.
         self.augmentation(flip=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import itertools
 import math
 import os
 import time
@@ -15,6 +16,7 @@ from typing import Any
 
 import keras
 
+from edgedet.data.augment import NO_AUGMENTATION
 from edgedet.data.dataset import DetectionDataset
 from edgedet.data.pipeline import TrainingBatches
 from edgedet.errors import EdgeDetError, InvalidInputError
@@ -33,6 +35,9 @@ Validate = Callable[[int, Path], dict[str, float]]
 """(epoch from 1, its `.keras` file) to metrics, `AP` among them, or to nothing when not due."""
 
 LOSSES = ("detection_loss", "class_loss", "box_loss")
+
+CALIBRATION_IMAGES = 128
+"""Training pictures that quantization-aware training measures its ranges on."""
 
 # Steps whose losses are looked at together. Looking waits for the device, so it is seldom; a step
 # on a CPU takes so long that waiting costs nothing.
@@ -180,6 +185,8 @@ def train(
     progress = _Progress()
     if resume:
         progress = _Progress(**load_state(learner, directory / "state.npz"))
+    elif learner.fake_quantized is not None:
+        _calibrate(learner, dataset, spec, options)
     run = _Run(spec, directory, options, execution, batches, learner, progress, reporter)
     last = min(options.epochs, until or options.epochs) * batches.steps
     with closing(run.log), closing(batches.iterate(progress.step)) as iterator:
@@ -215,12 +222,47 @@ def prepared(
         network = build(spec, drop_rate=options.drop_rate, drop_block=options.drop_block)
         if weights is not None:
             _start_from(network, spec, weights)
+        if options.quantization_aware:
+            _check_quantization_aware(execution)
         learner = compiled(network, spec, options, steps, batch_size=batch_size)
-        if rematerializes(spec, execution.rematerialize):
+        if options.quantization_aware:
+            learner.fake_quantize()
+        elif rematerializes(spec, execution.rematerialize):
             learner.rematerialize()
         return learner
     finally:
         keras.config.set_dtype_policy(policy)
+
+
+def _check_quantization_aware(execution: Execution) -> None:
+    if execution.precision != "float32":
+        raise InvalidInputError(
+            f"Quantization-aware training computes in float32; leave out --precision "
+            f"{execution.precision}."
+        )
+    if execution.rematerialize:
+        raise InvalidInputError(
+            "Quantization-aware training keeps all activations; leave out --remat."
+        )
+
+
+def _calibrate(
+    learner: DetectionLearner, dataset: DetectionDataset, spec: ModelSpec, options: TrainingOptions
+) -> None:
+    """Measure the ranges of activations on some pictures as the detector will see them."""
+    batches = TrainingBatches(
+        dataset,
+        spec.input,
+        batch_size=min(options.batch_size, len(dataset.samples)),
+        augmentation=NO_AUGMENTATION,
+        seed=options.seed,
+    )
+    with closing(batches.iterate()) as iterator:
+        count = min(batches.steps, -(-CALIBRATION_IMAGES // batches.batch_size))
+        assert learner.fake_quantized is not None
+        learner.fake_quantized.calibrate(
+            learner.normalized(images) for images, _ in itertools.islice(iterator, count)
+        )
 
 
 class _Run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -94,18 +95,23 @@ def model_file(spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def _slow_steps_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep what the export and the conversion of a file gave, for all tests of the session."""
     from edgedet.converters import formats, onnx, openvino, tflite
+    from edgedet.converters.saved_model import Exported, Variant
 
     known: dict[Any, Any] = {}
 
     def once(step: Callable[..., Any]) -> Callable[..., Any]:
         def run(what: Any, *rest: Any) -> Any:
             origin = what.read_bytes() if isinstance(what, Path) else what.directory
-            key = (step.__module__, step.__name__, origin, *(r for r in rest if isinstance(r, str)))
+            origin = getattr(rest[0], "directory", origin) if rest else origin
+            marks = [mark for mark in rest if isinstance(mark, (str, Variant))]
+            key = (step.__module__, step.__name__, origin, *marks)
             if key not in known:
                 if step.__name__ == "export":
-                    rest = (tmp_path_factory.mktemp("export") / "saved_model",)
+                    rest = (tmp_path_factory.mktemp("export") / "saved_model", *marks)
                 known[key] = step(what, *rest)
-            return known[key]
+            found = known[key]
+            # What was made of it is kept here, where a test can replace the step that makes it.
+            return dataclasses.replace(found, made={}) if isinstance(found, Exported) else found
 
         return run
 

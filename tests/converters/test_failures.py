@@ -85,9 +85,13 @@ def test_bad_models(
     ("options", "sentence"),
     [
         (["--int8"], "add `--data data.yaml`"),
-        (["--int8", "--fp16"], "one of --int8, --fp16 and --dynamic"),
+        (["--int16x8"], "int16x8 needs the training pictures to calibrate on"),
+        (["--int8", "--fp16"], "one of --int8, --fp16, --dynamic and --int16x8"),
         (["--to", "openvino", "--dynamic"], "does not write openvino in dynamic"),
-        (["--to", "tflite,onnx", "--fp16"], "does not write onnx in float16, only in float32"),
+        (["--to", "tflite,onnx", "--int16x8"], "does not write onnx in int16x8, only in float32"),
+        (["--batch", "0"], "The batch must be from 1 to 1024, not 0"),
+        (["--imgsz", "0"], "The input size must be from 1 to 8192 pixels, not 0"),
+        (["--imgsz", "200"], "must be a multiple of 128, the stride of its coarsest level P7"),
         (["--to", ""], "no format ''"),
         (["--to", "caffe"], "no format 'caffe'"),
         (["--int8", "--data", "absent.yaml"], "absent.yaml does not exist"),
@@ -163,7 +167,7 @@ def test_full_temporary_disk_leaves_nothing(
     scratch.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
 
-    def fills_up(source: Path, directory: Path, stack: int | None) -> None:
+    def fills_up(source: Path, directory: Path, variant: object) -> None:
         directory.mkdir()
         (directory / "half").write_bytes(b"half")
         with saved_model.explained(source):
@@ -183,10 +187,10 @@ def test_scratch_directory_is_removed(
     scratch = tmp_path / "scratch"
     scratch.mkdir()
 
-    def leaves_files(source: Path, directory: Path, stack: int | None) -> object:
+    def leaves_files(source: Path, directory: Path, variant: object) -> object:
         directory.mkdir()
         (directory / "saved_model.pb").write_bytes(b"graph")
-        return export(source, directory)
+        return export(source, directory, variant)
 
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
     monkeypatch.setattr(formats, "export", leaves_files)
@@ -221,8 +225,8 @@ def test_weights_that_are_not_finite(
 ) -> None:
     export = formats.export
 
-    def spoiled(source: Path, directory: Path, stack: int | None) -> object:
-        exported = export(source, directory, stack)
+    def spoiled(source: Path, directory: Path, variant: object) -> object:
+        exported = export(source, directory, variant)
         expected = {name: value * float("nan") for name, value in exported.expected.items()}
         return replace(exported, expected=expected)
 

@@ -133,7 +133,7 @@ def test_graph_has_no_operators_that_do_nothing(
     assert (counts["LOGISTIC"], counts["MUL"]) == (18, 18 + 1)
     # The mean over a map of one pixel is a reshape.
     assert counts["MEAN"] + counts.get("RESHAPE", 0) == 18
-    assert (counts["CONV_2D"], counts["DEPTHWISE_CONV_2D"]) == (159, 76)
+    assert (counts["CONV_2D"], counts["DEPTHWISE_CONV_2D"]) == (147, 56)
     assert counts["RESIZE_NEAREST_NEIGHBOR"] == 5
 
 
@@ -155,6 +155,7 @@ def test_file_carries_the_spec_and_its_origin(
             "images": 12,
             "digest": choose_images(data, spec, 200).digest,
         },
+        "settings": "fitted ranges",
     }
     assert found.provenance["tensorflow_version"][0].isdigit()
 

@@ -123,6 +123,26 @@ def test_the_command_writes_a_preview(
     assert wrong.code == 2
 
 
+def test_the_preview_is_augmented_as_the_recipe_says(
+    data: Path, edgedet: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    def preview(name: str, *options: object) -> bytes:
+        result = edgedet("data", "preview", data, "--count", 4, "--name", name, *options)
+        assert result.code == 0, result.err
+        return (tmp_path / "runs" / "data" / name / "preview.png").read_bytes()
+
+    own = tmp_path / "own.yaml"
+    own.write_text("scale: [0.1, 2.0]\nmosaic: 0.0\ncolour: 0.5\n")
+
+    told = preview("options", "--scale", 0.1, 2.0, "--colour", 0.5)
+    assert preview("recipe", "--recipe", own) == told
+    assert preview("default") != told
+    assert preview("changed", "--recipe", own, "--colour", 0.2) != told
+    wrong = edgedet("data", "preview", data, "--recipe", "papers")
+    assert wrong.code == 2
+    assert "no recipe 'papers'" in wrong.err
+
+
 @pytest.mark.parametrize("name", ["check", "convert", "preview"])
 def test_each_subcommand_explains_itself(name: str, edgedet: Callable[..., Outcome]) -> None:
     result = edgedet("data", name, "--help")

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edgedet.converters.saved_model import quantize
 from edgedet.quantization.interpreters import observing_interpreter, running_interpreter
 from edgedet.quantization.ranges import (
     CLASS_FLOOR,
@@ -19,6 +16,7 @@ from edgedet.quantization.ranges import (
     observe,
 )
 from edgedet.quantization.tflite_graph import TfliteGraph
+from edgedet.quantization.tflite_int8 import quantize_ranged
 from edgedet.spec import ModelSpec
 
 Inputs = list[npt.NDArray[np.float32]]
@@ -127,7 +125,7 @@ def test_dead_units_get_a_step_that_kernels_accept(
     def quantized(ranges: dict[int, tuple[float, float]]) -> bytes:
         graph = TfliteGraph(model)
         graph.set_ranges(ranges)
-        return quantize(Path("small"), graph.to_bytes())
+        return quantize_ranged(graph.to_bytes())
 
     # LiteRT refuses the ranges as they were measured ...
     with pytest.raises(RuntimeError):

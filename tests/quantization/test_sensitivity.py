@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edgedet.converters.saved_model import quantize
 from edgedet.quantization.ranges import Ranges, fit_ranges, observe
 from edgedet.quantization.sensitivity import (
     PERFECT_SQNR,
@@ -17,6 +16,7 @@ from edgedet.quantization.sensitivity import (
     worst_layers,
 )
 from edgedet.quantization.tflite_graph import TfliteGraph
+from edgedet.quantization.tflite_int8 import quantize_ranged
 from edgedet.spec import ModelSpec
 
 Inputs = list[npt.NDArray[np.float32]]
@@ -30,7 +30,7 @@ def ranges(model: bytes, inputs: Inputs, spec: ModelSpec) -> Ranges:
 def quantized(model: bytes, ranges: Ranges) -> bytes:
     graph = TfliteGraph(model)
     graph.set_ranges(ranges)
-    return quantize(Path("small"), graph.to_bytes())
+    return quantize_ranged(graph.to_bytes())
 
 
 def test_a_model_equals_itself(model: bytes, inputs: Inputs, spec: ModelSpec) -> None:

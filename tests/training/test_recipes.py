@@ -22,7 +22,7 @@ from edgedet.training.recipes import (
 
 
 def test_the_bundled_recipes_are_listed() -> None:
-    assert names() == ("eff_spinenet_mobile", "efficientdet", "finetune", "nas_fpn")
+    assert names() == ("eff_spinenet_mobile", "efficientdet", "finetune", "nas_fpn", "qat")
 
 
 @pytest.mark.parametrize(

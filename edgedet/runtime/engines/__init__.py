@@ -138,6 +138,17 @@ def open_engine(
 
 def check_input(path: Path, spec: ModelSpec, found: TensorInfo) -> None:
     """Raise `InvalidInputError` when the input tensor is not the one the spec describes."""
+    if "nms" in spec.provenance:
+        raise InvalidInputError(
+            f"{path} ends in boxes for other programs; use {path.name.replace('-nms', '')}, "
+            "converted without --nms."
+        )
+    batch = found.shape[0] if len(found.shape) == 4 else 1
+    if batch > 1 and spec.provenance.get("batch") == batch:
+        raise InvalidInputError(
+            f"{path} takes {batch} images at a time, edgedet's detector one; convert the model "
+            "without --batch for it."
+        )
     _check_shape(path, "input", found, (1, spec.input.height, spec.input.width, 3))
     _check_type(path, "input", found, _INPUT_TYPES)
 

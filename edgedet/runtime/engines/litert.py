@@ -80,11 +80,14 @@ class LiteRtEngine:
     def precision(self) -> str | None:
         """`int8` where activations are, also those that are only quantized on the fly.
 
-        LiteRT's kernels expand float16 weights to float32 when they load.
+        `int16x8` is for int16 activations and int8 weights. LiteRT's kernels expand float16 weights
+        to float32 when they load.
         """
         if self.input_info.dtype.kind in "iu":
             return self.input_info.dtype.name
         stored = {np.dtype(one["dtype"]).name for one in self._interpreter.get_tensor_details()}
+        if "int16" in stored:
+            return "int16x8"
         return "int8" if "int8" in stored else "float32"
 
     def input(self) -> npt.NDArray[Any]:

@@ -70,7 +70,8 @@ class OpenVinoEngine:
             if "layerType" in facts and facts["layerType"].astype(str) in _WEIGHTED:
                 # The kernel's name tells what it multiplies, `brgconv_avx512_f32` for example; the
                 # node's own precision may be that in which its weights are stored.
-                kernel = facts["primitiveType"].astype(str).rpartition("_")[2]
+                # Releases differ in i8 and I8.
+                kernel = facts["primitiveType"].astype(str).rpartition("_")[2].lower()
                 found[kernel] += 1
         if not found:
             return None

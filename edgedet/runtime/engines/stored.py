@@ -79,6 +79,9 @@ def _precision(graph: archive.onnx.Graph) -> str | None:
             weights = node.inputs[1]
             if made_by.get(weights) == "DequantizeLinear":
                 found["int8"] += 1
+            elif made_by.get(weights) == "Cast":
+                # Stored as float16, expanded when the model loads.
+                found["float32"] += 1
             elif weights in graph.constants:
                 found[graph.tensors[weights].dtype] += 1
     return found.most_common(1)[0][0] if found else None
