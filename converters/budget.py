@@ -16,6 +16,7 @@ from edgedet import archive
 from edgedet.converters.conversion import Progress
 from edgedet.converters.escalation import Attempt, Attempts, FineTune, Search
 from edgedet.converters.formats import FORMATS, exported_network
+from edgedet.converters.operator_lists import effect
 from edgedet.errors import EdgeDetError, InvalidInputError
 from edgedet.files import explained, replacing
 from edgedet.quantization.accuracy import validation_set
@@ -112,6 +113,8 @@ def convert_within(
         searches = [Search(name) for name in formats]
         for search in searches:
             work.search(search, network, fine_tune)
+        report("Counting operators", 0, 0)
+        preparation = effect(source, network)
         files = _kept(searches, directory, f"{source.stem}-{network.variant.label}int8")
     timings = {name: latency(path) if latency else [] for name, path in files.items()}
     return BudgetResult(
@@ -124,7 +127,7 @@ def convert_within(
             "created": datetime.date.today().isoformat(),
             "data": str(data),
             "budget": max_drop,
-            "preparation": None,
+            "preparation": preparation,
             "baseline": baseline.to_dict(),
             "calibration": _calibration(pictures, warnings),
             "formats": [

@@ -171,29 +171,6 @@ def to_flatbuffer(source: Path, exported: Exported, precision: str) -> bytes:
         return bytes(converter.convert())
 
 
-def quantize(source: Path, model: bytes) -> bytes:
-    """Quantize a float TFLite model whose activations have ranges to full INT8.
-
-    Raises:
-        EdgeDetError: TensorFlow Lite can't quantize it.
-    """
-    with explained(source):
-        import tensorflow as tf
-
-        # What TFLiteConverter itself calls after calibration; there is no public way to give it
-        # ranges of one's own.
-        from tensorflow.lite.python.convert import mlir_quantize
-
-        return bytes(
-            mlir_quantize(
-                model,
-                fully_quantize=True,
-                input_data_type=tf.int8,
-                output_data_type=tf.int8,
-            )
-        )
-
-
 def _computed(model: Any, probe: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
     return {
         name: np.asarray(value, np.float32) for name, value in model(probe, training=False).items()

@@ -22,6 +22,7 @@ from edgedet.quantization.accuracy import Accuracy
 from edgedet.quantization.block_sensitivity import BlockSensitivity
 from edgedet.quantization.settings import QuantizationSettings
 
+COUNTS = {part: {"operators": {"Conv2D": 3}, "macs": 5} for part in ("before", "after")}
 RANKED = [BlockSensitivity((f"layer{n}",), loss) for n, loss in enumerate((4.0, 3.0, 2.0, 1.0))]
 
 
@@ -80,6 +81,7 @@ def run(
         network = SimpleNamespace(
             variant=SimpleNamespace(stack=None, size=None, label=""), spec=None
         )
+        monkeypatch.setattr(budget, "effect", lambda *_: COUNTS)
         monkeypatch.setattr(escalation, "convert", fake.convert)
         monkeypatch.setattr(escalation, "measure", fake.measure)
         monkeypatch.setattr(escalation, "rank_blocks", fake.rank)
@@ -109,6 +111,7 @@ def test_the_first_step_within_the_budget_is_the_last(run: Run, tmp_path: Path) 
     assert fake.ranked == 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["tiny-int8.tflite"]
     assert result.files == {"tflite": tmp_path / "out" / "tiny-int8.tflite"}
+    assert result.report["preparation"] == COUNTS
     (entry,) = result.report["formats"]
     assert entry["drop"] == pytest.approx(0.8)
     assert entry["outcome"] == "stopped at fitted ranges: 0.80 AP lost, 1 allowed"
