@@ -16,6 +16,9 @@ from edgedet.converters.preparation.network import Array, Network, Operation
 # and in OpenVINO.
 _MULTIPLY_ADDS_PER_OPERATOR = 150_000
 
+# Of the widest channel's range; what is narrower is not widened further.
+_LEAST_SHARE = 1 / 64
+
 
 @dataclass(frozen=True)
 class _Separable:
@@ -119,6 +122,8 @@ def _join(
     x = source
     for index, pair in enumerate(zip(left, right, strict=True)):
         name = f"{pair[0].last.name}_and_{pair[1].last.name}"
+        if index:
+            _equalize(pair)
         depthwise = [stage.depthwise for stage in pair]
         pointwise = [stage.pointwise for stage in pair]
         if index == 0:
@@ -137,6 +142,25 @@ def _join(
         activation = pair[0].activation
         assert activation is not None
         x = replace(activation, name=name, inputs=[x], layer=None)
+
+
+def _equalize(pair: Sequence[_Separable]) -> None:
+    """Give all channels between the convolutions of both halves about the same range.
+
+    INT8 stores both halves in steps of one size. Nothing lies between a depthwise convolution and
+    its 1x1, so a factor can move from one to the other (Nagel et al. 2019, section 4.1); the sum of
+    a kernel's absolute values bounds what it can make of inputs in one range.
+    """
+    bounds = [np.abs(stage.depthwise.kernel).sum(axis=(0, 1, 3)) for stage in pair]
+    common = float(np.concatenate(bounds).max())
+    for stage, bound in zip(pair, bounds, strict=True):
+        # A channel that is nearly nothing stays so.
+        factor = common / np.maximum(bound, _LEAST_SHARE * common)
+        depthwise, pointwise = stage.depthwise, stage.pointwise
+        kernel = depthwise.kernel * factor[:, None]
+        depthwise.weights = [kernel, *(bias * factor for bias in depthwise.weights[1:])]
+        pointwise.weights = [pointwise.kernel / factor[:, None], *pointwise.weights[1:]]
+        depthwise.layer = pointwise.layer = None
 
 
 def _full(x: Operation, pair: Sequence[_Separable], name: str) -> Operation:

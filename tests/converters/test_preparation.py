@@ -325,6 +325,20 @@ def test_heads_are_joined_on_small_maps(depth: int) -> None:
     assert kinds(prepared) == {"Conv2D": depth + 2, "DepthwiseConv2D": depth, "Activation": depth}
 
 
+def test_joined_heads_share_their_steps_fairly() -> None:
+    image = input_of(3, 4, 4)
+    model, prepared = prepared_from(heads(image), image)
+
+    def bounds(network: keras.Model) -> list[float]:
+        kernels = [layer.get_weights()[0] for layer in network.layers
+                   if isinstance(layer, layers.DepthwiseConv2D)]  # fmt: skip
+        sums = [np.abs(kernel).sum(axis=(0, 1, 3)) for kernel in kernels]
+        return [float(each.max() / each.min()) for each in sums]
+
+    assert max(bounds(model)) > 1.5
+    assert max(bounds(prepared)) < 1.001
+
+
 @pytest.mark.parametrize(
     ("side", "depth", "other"), [(80, 3, None), (3, 0, None), (3, 3, "relu")], ids=str
 )
