@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedet import archive
-from edgedet.converters.conversion import Progress
+from edgedet.converters.conversion import Progress, no_report
 from edgedet.converters.escalation import Attempt, Attempts, FineTune, Search
 from edgedet.converters.formats import FORMATS, exported_network
 from edgedet.converters.operator_lists import effect
@@ -27,7 +27,8 @@ from edgedet.quantization.settings import QuantizationSettings
 DEFAULT_MAX_DROP = 1.0
 """Points of AP."""
 
-_OVER = "-over-budget"
+OVER = "-over-budget"
+"""Ends the name of a file that loses more than it may."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def convert_within(
         EdgeDetError: a package can't convert it, or a result can't be written.
     """
     source, data = Path(source), Path(data)
-    report = progress or _no_report
+    report = progress or no_report
     formats = tuple(dict.fromkeys(formats))
     _check(formats, max_drop)
     spec = archive.read_spec(source)
@@ -106,9 +107,7 @@ def convert_within(
         _scratch(directory) as scratch,
         exported_network(source, stack=stack, size=size, progress=report) as network,
     ):
-        work = Attempts(
-            source, data, calibration_images, pictures, scratch, dataset, max_drop, report
-        )
+        work = Attempts(source, data, pictures, scratch, dataset, max_drop, report)
         baseline = work.float32(network)
         searches = [Search(name) for name in formats]
         for search in searches:
@@ -145,7 +144,7 @@ def _kept(searches: Sequence[Search], directory: Path, stem: str) -> dict[str, P
         for search in searches:
             assert search.conversion is not None
             path = search.conversion.path
-            name = stem if search.met else f"{stem}{_OVER}"
+            name = stem if search.met else f"{stem}{OVER}"
             files[search.format] = directory / f"{name}{path.suffix}"
             # Renamed in reverse order: what names the conversion last.
             for part in sorted(path.parent.iterdir(), key=lambda part: part != path):
@@ -235,7 +234,3 @@ def _scratch(directory: Path) -> Iterator[Path]:
         if isinstance(error, OSError) and not isinstance(error, EdgeDetError):
             raise explained(error, directory) from error
         raise
-
-
-def _no_report(text: str, done: int, total: int) -> None:
-    """Report to nobody."""

@@ -17,7 +17,12 @@ import edgedet
 from edgedet.converters.saved_model import Exported
 from edgedet.errors import EdgeDetError
 from edgedet.quantization.calibration import CalibrationSet
-from edgedet.quantization.sensitivity import HeadFidelity, LayerFidelity
+from edgedet.quantization.sensitivity import (
+    HeadFidelity,
+    LayerFidelity,
+    Running,
+    compare_running,
+)
 from edgedet.quantization.settings import QuantizationSettings
 from edgedet.spec import ModelSpec
 
@@ -30,6 +35,9 @@ _SPREADS = 4.0
 
 COMPARED_IMAGES = 8
 """How many of the pictures show how well a network follows the float one."""
+
+CALIBRATED = ("int8", "int16x8")
+"""The precisions that need pictures."""
 
 Progress = Callable[[str, int, int], None]
 """(what is being done, steps done, steps in all); (text, 0, 0) where steps can't be counted."""
@@ -152,6 +160,21 @@ class ReportedInputs:
                 yield np.concatenate(waiting)
                 waiting = []
             self.report(self.text, done, len(self.pictures))
+
+
+def no_report(text: str, done: int, total: int) -> None:
+    """Report to nobody."""
+
+
+def compared_heads(
+    request: Request, spec: ModelSpec, batch: int, original: Running, converted: Running
+) -> list[HeadFidelity]:
+    """How well the heads of what isn't float32 follow the float network, on some pictures."""
+    if request.pictures is None or request.precision == "float32":
+        return []
+    few = request.pictures.part(COMPARED_IMAGES)
+    inputs = ReportedInputs(few, spec, "Comparing with float", request.report, batch)
+    return compare_running(original, converted, inputs, spec)
 
 
 def check_parity(

@@ -100,8 +100,7 @@ class Attempts:
     Args:
         source: the `.keras` file.
         data: its data.yaml.
-        images: how many pictures to calibrate on.
-        pictures: those pictures.
+        pictures: what to calibrate on.
         scratch: directory for the files of all attempts.
         dataset: what to evaluate on.
         max_drop: most AP that may be lost, in points of 100.
@@ -112,15 +111,13 @@ class Attempts:
         self,
         source: Path,
         data: Path,
-        images: int,
         pictures: CalibrationSet,
         scratch: Path,
         dataset: DetectionDataset,
         max_drop: float,
         report: Progress,
     ) -> None:
-        self.source, self.data, self.images = source, data, images
-        self.pictures = pictures
+        self.source, self.data, self.pictures = source, data, pictures
         self.scratch, self.dataset = scratch, dataset
         self.max_drop, self.report = max_drop, report
         self.baseline: Accuracy | None = None
@@ -184,8 +181,7 @@ class Attempts:
             source,
             [search.format],
             precision="int8",
-            data=self.data,
-            calibration_images=self.images,
+            pictures=self.pictures,
             settings=settings,
             out=place,
             network=network,

@@ -7,18 +7,23 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edgedet import archive
-from edgedet.converters.conversion import Conversion, Converted, Progress, Request
-from edgedet.converters.nms import NmsOptions, embed, noted
-from edgedet.converters.nms.options import check_batch
+from edgedet.converters.conversion import (
+    CALIBRATED,
+    Conversion,
+    Converted,
+    Progress,
+    Request,
+    no_report,
+)
+from edgedet.converters.nms import NmsOptions, embed
 from edgedet.converters.saved_model import Exported, Variant, export, require_tensorflow
 from edgedet.errors import EdgeDetError, InvalidInputError
 from edgedet.files import replacing
-from edgedet.quantization.calibration import DEFAULT_IMAGES, choose_images
+from edgedet.quantization.calibration import DEFAULT_IMAGES, CalibrationSet, choose_images
 from edgedet.quantization.settings import QuantizationSettings
 from edgedet.spec import MAX_SIDE
 
@@ -36,9 +41,6 @@ SETTINGS = {
     "onnx": ("ranges", "bias_correction", "keep"),
 }
 
-CALIBRATED = ("int8", "int16x8")
-"""The precisions that need pictures."""
-
 _MAX_BATCH = 1024
 
 # The last names the conversion, and is renamed when the others are there.
@@ -52,19 +54,19 @@ def convert(
     precision: str = "float32",
     data: str | os.PathLike[str] | None = None,
     calibration_images: int = DEFAULT_IMAGES,
+    pictures: CalibrationSet | None = None,
     settings: QuantizationSettings | None = None,
     out: str | os.PathLike[str] | None = None,
     stack: int | None = None,
     batch: int = 1,
     size: int | None = None,
     network: Exported | None = None,
-    nms: NmsOptions | None = None,
     progress: Progress | None = None,
 ) -> list[Conversion]:
     """Convert a model that `edgedet train` wrote; the results are `OUT/<stem>-<precision>.*`.
 
-    The graphs end at the raw heads unless `nms` is given. Nothing is kept unless all formats
-    succeed.
+    The graphs end at the raw heads; `with_suppression` ends a copy in boxes. Nothing is kept unless
+    all formats succeed.
 
     Args:
         source: a `.keras` file with its spec inside.
@@ -75,6 +77,8 @@ def convert(
         data: the data.yaml the model was trained on; INT8 and int16x8 are calibrated on its
             training pictures, and what is not float32 is compared with float32 on some of them.
         calibration_images: how many pictures to calibrate on.
+        pictures: what to calibrate on and compare with, where it is chosen already; instead of the
+            two before.
         settings: how INT8 is quantized; each format takes those in `SETTINGS`.
         out: directory of the results; the source's own by default.
         stack: exit of an anytime network; the last by default. The results' names tell it, as they
@@ -83,8 +87,6 @@ def convert(
         size: side of the square input in pixels; the one the model was trained at by default.
         network: from `exported_network`, where the same network is converted several times; its
             variant is taken instead of stack, batch and size.
-        nms: end the graphs in a standard non-maximum suppression; the results are called
-            `<stem>-<precision>-nms.*`.
         progress: called as the work goes on.
 
     Returns:
@@ -98,23 +100,19 @@ def convert(
         EdgeDetError: a package can't convert it, or a result can't be written.
     """
     source = Path(source)
-    report = progress or _no_report
+    report = progress or no_report
     # All that can be wrong with the input is found before TensorFlow's long start.
     formats = tuple(dict.fromkeys(formats))
     _check(formats, precision)
     variant = _variant(stack, batch, size) if network is None else network.variant
-    if nms is not None:
-        check_batch(variant.batch)
     _check_source(source)
     spec = archive.read_spec(source) if network is None else network.spec
-    if precision in CALIBRATED and data is None:
-        raise InvalidInputError(
-            f"{source}: {'INT8' if precision == 'int8' else precision} needs the "
-            "training pictures to calibrate on; add `--data data.yaml`."
-        )
-    pictures = None if data is None else choose_images(data, spec, calibration_images)
+    if precision in CALIBRATED and data is None and pictures is None:
+        raise without_pictures(source, precision)
+    if pictures is None and data is not None:
+        pictures = choose_images(data, spec, calibration_images)
     directory = source.parent if out is None else Path(out)
-    stem = f"{source.stem}-{variant.label}{precision}{'' if nms is None else '-nms'}"
+    stem = f"{source.stem}-{variant.label}{precision}"
     request = Request(source, precision, pictures, report, settings or QuantizationSettings())
     modules = {name: importlib.import_module(f"edgedet.converters.{name}") for name in formats}
     with ExitStack() as files:
@@ -133,10 +131,6 @@ def convert(
                 results = _converted(request, modules, network)
         else:
             results = _converted(request, modules, network)
-        if nms is not None:
-            results = {
-                name: _with_nms(name, result, nms, source) for name, result in results.items()
-            }
         for (name, suffix), aside in asides.items():
             aside.write_bytes(results[name].files[suffix])
     return [
@@ -170,7 +164,7 @@ def exported_network(
     and errors are those of `convert`.
     """
     source = Path(source)
-    report = progress or _no_report
+    report = progress or no_report
     variant = _variant(stack, batch, size)
     _check_source(source)
     archive.read_spec(source)
@@ -185,10 +179,6 @@ def _exported(source: Path, variant: Variant, report: Progress) -> Iterator[Expo
     with tempfile.TemporaryDirectory(prefix="edgedet-") as scratch:
         report("Exporting the network", 0, 0)
         yield export(source, Path(scratch) / "saved_model", variant)
-
-
-def _no_report(text: str, done: int, total: int) -> None:
-    """Report to nobody."""
 
 
 def _check(formats: Sequence[str], precision: str) -> None:
@@ -209,6 +199,14 @@ def _check(formats: Sequence[str], precision: str) -> None:
                 f"This version does not write {name} in {precision}, only in "
                 f"{', '.join(FORMATS[name])}; convert to tflite, or to another precision."
             )
+
+
+def without_pictures(source: Path, precision: str) -> InvalidInputError:
+    """What to raise where a precision of `CALIBRATED` is given no data set."""
+    told = "INT8" if precision == "int8" else precision
+    return InvalidInputError(
+        f"{source}: {told} needs the training pictures to calibrate on; add `--data data.yaml`."
+    )
 
 
 def _check_source(source: Path) -> None:
@@ -234,11 +232,6 @@ def _converted(
         if set(results[name].files) != set(_SUFFIXES[name]):
             raise EdgeDetError(f"{request.source}: {name} gave other files than expected.")
     return results
-
-
-def _with_nms(name: str, result: Converted, options: NmsOptions, source: Path) -> Converted:
-    files = embed(name, result.files, result.spec, options, source)
-    return replace(result, files=files, spec=noted(result.spec, options))
 
 
 def with_suppression(name: str, path: Path, options: NmsOptions) -> Path:

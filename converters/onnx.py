@@ -14,18 +14,18 @@ import numpy.typing as npt
 
 from edgedet.archive.onnx import append_spec
 from edgedet.converters.conversion import (
-    COMPARED_IMAGES,
     Converted,
     ReportedInputs,
     Request,
     check_parity,
+    compared_heads,
     layer_name,
     with_provenance,
 )
-from edgedet.converters.head_fidelity import Running, compare_running
 from edgedet.converters.onnx_int8 import quantized
 from edgedet.converters.saved_model import Exported, explained
 from edgedet.errors import MissingDependencyError
+from edgedet.quantization.sensitivity import Running
 
 # New enough for every operator of the networks, old enough for the clients in use.
 _OPSET = 17
@@ -56,9 +56,9 @@ def convert(request: Request, exported: Exported) -> Converted:
     Raises:
         EdgeDetError: tf2onnx can't convert it, or the result computes something else.
     """
-    source, precision, pictures = request.source, request.precision, request.pictures
+    source, precision = request.source, request.precision
     batch = exported.variant.batch
-    calibration = pictures if precision == "int8" else None
+    calibration = request.pictures if precision == "int8" else None
     packages = ("tf2onnx", "onnx", "onnxruntime") if precision == "int8" else ("tf2onnx", "onnx")
     spec = with_provenance(request, exported.spec, packages, calibration, batch=batch)
     with explained(source, "tf2onnx"):
@@ -80,18 +80,13 @@ def convert(request: Request, exported: Exported) -> Converted:
             found = run(exported.probe)
     if precision == "float16":
         check_parity(request, exported, found)
-    heads = []
-    if pictures is not None and precision != "float32":
-        few = pictures.part(COMPARED_IMAGES)
-        compared = ReportedInputs(few, spec, "Comparing with float", request.report, batch)
-        heads = compare_running(original, run, compared, spec)
     kinds = Counter(node.op_type for node in model.graph.node)
     return Converted(
         spec=spec,
         files={".onnx": append_spec(serialized, spec)},
         operators=dict(kinds.most_common()),
         calibration=calibration,
-        heads=heads,
+        heads=compared_heads(request, spec, batch, original, run),
     )
 
 

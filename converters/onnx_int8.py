@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgedet.converters.conversion import ReportedInputs
-from edgedet.converters.head_fidelity import Running
 from edgedet.quantization.histograms import Histogram
 from edgedet.quantization.ranges import CLASS_FLOOR, CLASS_MARGIN, likely_anchors
+from edgedet.quantization.sensitivity import Running
 from edgedet.quantization.settings import QuantizationSettings
 from edgedet.spec import ModelSpec
 

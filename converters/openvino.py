@@ -14,19 +14,19 @@ import numpy.typing as npt
 
 from edgedet.archive.openvino import RT_INFO_PATH, add_digest
 from edgedet.converters.conversion import (
-    COMPARED_IMAGES,
     Converted,
     ReportedInputs,
     Request,
     check_parity,
+    compared_heads,
     with_provenance,
 )
-from edgedet.converters.head_fidelity import Running, compare_running
 from edgedet.converters.nms.model_info import model_info
 from edgedet.converters.openvino_int8 import name_convolutions, quantized
 from edgedet.converters.saved_model import Exported, explained
 from edgedet.errors import MissingDependencyError
 from edgedet.packages import import_openvino
+from edgedet.quantization.sensitivity import Running
 
 # What the graph consists of besides operators.
 _NO_OPERATORS = ("Constant", "Parameter", "Result")
@@ -48,9 +48,9 @@ def convert(request: Request, exported: Exported) -> Converted:
     Raises:
         EdgeDetError: OpenVINO can't convert it, or the result computes something else.
     """
-    source, precision, pictures = request.source, request.precision, request.pictures
+    source, precision = request.source, request.precision
     batch = exported.variant.batch
-    calibration = pictures if precision == "int8" else None
+    calibration = request.pictures if precision == "int8" else None
     packages = ("openvino", "nncf") if precision == "int8" else ("openvino",)
     spec = with_provenance(request, exported.spec, packages, calibration, batch=batch)
     with explained(source, "OpenVINO"):
@@ -73,18 +73,13 @@ def convert(request: Request, exported: Exported) -> Converted:
         found = run(exported.probe)
     if precision == "float16":
         check_parity(request, exported, found)
-    heads = []
-    if pictures is not None and precision != "float32":
-        few = pictures.part(COMPARED_IMAGES)
-        compared = ReportedInputs(few, spec, "Comparing with float", request.report, batch)
-        heads = compare_running(original, run, compared, spec)
     kinds = Counter(node.get_type_name() for node in model.get_ops())
     return Converted(
         spec=spec,
         files={".xml": add_digest(xml, weights), ".bin": weights},
         operators={name: n for name, n in kinds.most_common() if name not in _NO_OPERATORS},
         calibration=calibration,
-        heads=heads,
+        heads=compared_heads(request, spec, batch, original, run),
     )
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from edgedet.archive.tflite_metadata import with_metadata
 from edgedet.converters.conversion import (
+    CALIBRATED,
     COMPARED_IMAGES,
     Converted,
     ReportedInputs,
@@ -32,8 +33,6 @@ from edgedet.quantization.sensitivity import (
 from edgedet.quantization.tflite_graph import TfliteGraph
 from edgedet.quantization.tflite_int8 import quantize_with
 from edgedet.spec import ModelSpec
-
-_CALIBRATED = ("int8", "int16x8")
 
 
 def require(request: Request) -> None:
@@ -60,7 +59,7 @@ def convert(request: Request, exported: Exported) -> Converted:
         heads = compare_heads(original, model, compared, spec)
         if precision == "int8":
             layers = worst_layers(compare_layers(original, model, compared))
-    calibration = pictures if precision in _CALIBRATED else None
+    calibration = pictures if precision in CALIBRATED else None
     spec = with_provenance(request, spec, (), calibration, batch=batch)
     return Converted(
         spec=spec,
@@ -82,7 +81,7 @@ def _flatbuffers(request: Request, exported: Exported) -> tuple[bytes, bytes]:
     check_parity(replace(request, precision="float32"), exported, _outputs(original, exported))
     if precision == "float32":
         return original, original
-    if precision not in _CALIBRATED:
+    if precision not in CALIBRATED:
         return original, _renamed(to_flatbuffer(source, exported, precision), exported)
     assert request.pictures is not None
     inputs = ReportedInputs(

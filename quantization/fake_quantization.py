@@ -18,7 +18,6 @@ import numpy.typing as npt
 from keras import ops
 
 from edgedet.quantization.ranges import CLASS_FLOOR, CLASS_MARGIN, HARD_SWISH_FLOOR
-from edgedet.spec import ModelSpec
 
 Tensor = Any
 
@@ -45,13 +44,12 @@ class FakeQuantized:
     """Calls a network as the INT8 file made of it will compute, differentiably.
 
     Args:
-        network: a functional model, float32.
-        spec: its spec: which outputs are classes.
+        network: a functional model, float32, whose class outputs have `class_` in their names.
         ranges: variable [`rounded`, 2] with the least and the greatest value of each rounded
             activation; `calibrate` fills it.
     """
 
-    def __init__(self, network: keras.Model, spec: ModelSpec, ranges: Any = None) -> None:
+    def __init__(self, network: keras.Model, ranges: Any) -> None:
         self._input = network.inputs[0]
         self._outputs = network.output
         self._nodes = _nodes(network)
@@ -59,8 +57,7 @@ class FakeQuantized:
         self._classes = {
             self._places[source]
             for name, tensor in network.output.items()
-            if name.removeprefix(name.partition("class_")[0]) in spec.class_outputs
-            and (source := _origin(tensor)) in self._places
+            if "class_" in name and (source := _origin(tensor)) in self._places
         }
         self.ranges = ranges
 
@@ -108,6 +105,10 @@ class FakeQuantized:
             kinds = [_activation(node.operation) for node in readers.get(tensor, ())]
             if kinds == ["hard_silu"]:
                 low[place] = max(low[place], HARD_SWISH_FLOOR)
+        for node in self._nodes:
+            if _activation(node.operation) == "sigmoid":
+                place = self._places[id(node.output_tensors[0])]
+                low[place], high[place] = _GATE
         return np.stack([low, np.maximum(high, low + _LEAST_SPAN)], axis=1)
 
     def _run(self, images: Tensor, touch: Any, *, exact: bool) -> dict[str, Tensor]:
@@ -129,13 +130,7 @@ class FakeQuantized:
                 output = operation(*words, **named)
             (tensor,) = node.output_tensors
             if id(tensor) in self._places:
-                place = self._places[id(tensor)]
-                gated = not exact and _activation(operation) == "sigmoid"
-                output = (
-                    keras.quantizers.fake_quant_with_min_max_vars(output, *_GATE)
-                    if gated
-                    else touch(place, output)
-                )
+                output = touch(self._places[id(tensor)], output)
             values[id(tensor)] = output
         return {name: values[id(tensor)] for name, tensor in self._outputs.items()}
 

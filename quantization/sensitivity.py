@@ -8,8 +8,8 @@ more is one bit more.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,9 @@ PERFECT_SQNR = 200.0
 """Reported where there is no error at all."""
 
 _COARSE_SQNR = 25.0
+
+Running = Callable[[npt.NDArray[np.float32]], Mapping[str, npt.NDArray[np.float32]]]
+"""Computes a network's float outputs, by name, for its input."""
 
 Details = Mapping[str, Any]
 """What an interpreter tells about a tensor."""
@@ -89,6 +92,37 @@ class LayerFidelity:
         )
 
 
+def compare_running(
+    original: Running,
+    converted: Running,
+    inputs: Iterable[npt.NDArray[np.float32]],
+    spec: ModelSpec,
+) -> list[HeadFidelity]:
+    """Run two networks on the same inputs, whatever engines run them, and compare their heads.
+
+    Args:
+        original: the float network.
+        converted: the network to judge.
+        inputs: network inputs [batch, height, width, 3].
+        spec: their spec.
+    """
+    names = (*spec.class_outputs, *spec.box_outputs)
+    # Without the mean: a constant such as the class bias of -4.6 is no signal.
+    sums = {name: _Sums(centred=True) for name in names}
+    for tensor in inputs:
+        expected, found = original(tensor), converted(tensor)
+        for class_name, box_name in zip(spec.class_outputs, spec.box_outputs, strict=True):
+            logits = expected[class_name]
+            sums[class_name].add(
+                np.maximum(logits, CLASS_FLOOR), np.maximum(found[class_name], CLASS_FLOOR)
+            )
+            likely = likely_anchors(logits.reshape(-1, spec.num_classes))
+            sums[box_name].add(
+                expected[box_name].reshape(-1, 4)[likely], found[box_name].reshape(-1, 4)[likely]
+            )
+    return [HeadFidelity(n, None, None, sums[n].sqnr, sums[n].correlation) for n in names]
+
+
 def compare_heads(
     original: bytes,
     quantized: bytes,
@@ -103,42 +137,31 @@ def compare_heads(
         inputs: float32 network inputs [1, height, width, 3].
         spec: their spec.
     """
-    first, second = running_interpreter(original), running_interpreter(quantized)
-    names = (*spec.class_outputs, *spec.box_outputs)
-    graphs = TfliteGraph(original), TfliteGraph(quantized)
-    details = {entry["index"]: entry for entry in second.get_output_details()}
-    entry = second.get_input_details()[0]
-    # Without the mean: a constant such as the class bias of -4.6 is no signal.
-    sums = {name: _Sums(centred=True) for name in names}
-    for tensor in inputs:
-        first.set_tensor(graphs[0].inputs[0], tensor)
-        second.set_tensor(entry["index"], _quantize(tensor, entry))
-        first.invoke()
-        second.invoke()
-        for class_name, box_name in zip(spec.class_outputs, spec.box_outputs, strict=True):
-            logits = _output(class_name, first, graphs[0], {})
-            found = _output(class_name, second, graphs[1], details)
-            sums[class_name].add(np.maximum(logits, CLASS_FLOOR), np.maximum(found, CLASS_FLOOR))
-            likely = likely_anchors(logits.reshape(-1, spec.num_classes))
-            codes, found = (
-                _output(box_name, *side).reshape(-1, 4)[likely]
-                for side in ((first, graphs[0], {}), (second, graphs[1], details))
-            )
-            sums[box_name].add(codes, found)
+    graph = TfliteGraph(quantized)
     heads = []
-    for name in names:
-        scale, zero_point = details[graphs[1].outputs[name]]["quantization"]
-        is_quantized = scale > 0
-        heads.append(
-            HeadFidelity(
-                name,
-                float(scale) if is_quantized else None,
-                int(zero_point) if is_quantized else None,
-                sums[name].sqnr,
-                sums[name].correlation,
-            )
-        )
+    for head in compare_running(_running(original), _running(quantized), inputs, spec):
+        scales, zero_points = graph.quantization(graph.outputs[head.name])
+        if scales.size:
+            head = replace(head, scale=float(scales[0]), zero_point=int(zero_points[0]))
+        heads.append(head)
     return heads
+
+
+def _running(model: bytes) -> Running:
+    """A `.tflite` model as a function of real numbers."""
+    interpreter, graph = running_interpreter(model), TfliteGraph(model)
+    details = {entry["index"]: entry for entry in interpreter.get_output_details()}
+    entry = interpreter.get_input_details()[0]
+
+    def run(tensor: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
+        interpreter.set_tensor(entry["index"], _quantize(tensor, entry))
+        interpreter.invoke()
+        return {
+            name: _dequantize(interpreter.get_tensor(index), details[index])
+            for name, index in graph.outputs.items()
+        }
+
+    return run
 
 
 def compare_layers(
@@ -260,14 +283,6 @@ class _Sums:
         spread = math.sqrt(expected * found)
         common = self.product - self.expected * self.found / self.count
         return common / spread if spread else float(self.error == 0)
-
-
-def _output(
-    name: str, interpreter: Any, graph: TfliteGraph, details: Mapping[int, Details]
-) -> npt.NDArray[np.float32]:
-    """A float model's output, or an INT8 model's in real numbers."""
-    index = graph.outputs[name]
-    return _dequantize(interpreter.get_tensor(index), details.get(index, {}))
 
 
 def _clipped(tensor: npt.NDArray[np.float32], details: Details) -> npt.NDArray[np.float32]:

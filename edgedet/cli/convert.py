@@ -7,7 +7,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -80,6 +80,9 @@ def convert(
     time. MODEL-int8-report/report.html tells all of it. Exits 3 if nothing keeps the budget; the
     best file is then called MODEL-int8-over-budget.
     """
+    from edgedet.converters.formats import without_pictures
+    from edgedet.converters.nms.options import check_batch
+
     precision = _precision(int8=int8, float16=fp16, dynamic=dynamic, int16x8=int16x8)
     formats = [name.strip() for name in to.split(",")]
     budgeted = precision == "int8" and check
@@ -89,12 +92,11 @@ def convert(
         raise InvalidInputError(
             "--int8 is evaluated with one image at a time; add --no-check for a larger --batch."
         )
-    if precision == "int8" and data is None:
-        raise InvalidInputError(
-            f"{model}: INT8 needs the training pictures to calibrate on; add `--data data.yaml`."
-        )
+    if nms:
+        check_batch(batch)
     if budgeted:
-        assert data is not None
+        if data is None:
+            raise without_pictures(model, precision)
         files = _within_budget(
             model,
             formats,
@@ -141,15 +143,11 @@ def _converted(
 ) -> list[Path]:
     """Convert, tell of it, and return the files."""
     from edgedet.converters.formats import convert as convert_to
-    from edgedet.converters.formats import with_suppression
-    from edgedet.converters.nms import NmsOptions
 
     with _progress() as report:
         conversions = convert_to(model, formats, progress=report, **options)
-        suppressed = [
-            with_suppression(conversion.format, conversion.path, NmsOptions())
-            for conversion in (conversions if nms else ())
-        ]
+        files = {conversion.format: conversion.path for conversion in conversions}
+        suppressed = _suppressed(files) if nms else []
     if json_:
         reports = [conversion.to_dict() for conversion in conversions]
         for told, path in zip(reports, suppressed, strict=False):
@@ -158,9 +156,8 @@ def _converted(
     else:
         for conversion in conversions:
             _print(conversion)
-        for path in suppressed:
-            print(f"{path}: the same, ending in boxes for other programs")
-    return [conversion.path for conversion in conversions]
+        _print_suppressed(suppressed)
+    return list(files.values())
 
 
 def _within_budget(
@@ -182,8 +179,6 @@ def _within_budget(
     """
     from edgedet.cli.int8_budget import OVER_BUDGET, convert_and_report
     from edgedet.converters.budget import DEFAULT_MAX_DROP
-    from edgedet.converters.formats import with_suppression
-    from edgedet.converters.nms import NmsOptions
 
     with _progress() as report:
         result, directory = convert_and_report(
@@ -196,10 +191,7 @@ def _within_budget(
             report=report,
             **options,
         )
-        suppressed = [
-            with_suppression(name, path, NmsOptions())
-            for name, path in (result.files.items() if nms else ())
-        ]
+        suppressed = _suppressed(result.files) if nms else []
     if json_:
         told = {
             "met": result.met,
@@ -211,12 +203,24 @@ def _within_budget(
         print(json.dumps(told))
     else:
         _print_budget(result.report)
-        for path in suppressed:
-            print(f"{path}: the same, ending in boxes for other programs")
+        _print_suppressed(suppressed)
         print(f"look at {directory / 'report.html'}")
     if not result.met:
         raise typer.Exit(OVER_BUDGET)
     return list(result.files.values())
+
+
+def _suppressed(files: Mapping[str, Path]) -> list[Path]:
+    """Write copies of converted files, by format, that end in boxes."""
+    from edgedet.converters.formats import with_suppression
+    from edgedet.converters.nms import NmsOptions
+
+    return [with_suppression(name, path, NmsOptions()) for name, path in files.items()]
+
+
+def _print_suppressed(paths: list[Path]) -> None:
+    for path in paths:
+        print(f"{path}: the same, ending in boxes for other programs")
 
 
 def _print_budget(report: dict[str, Any]) -> None:

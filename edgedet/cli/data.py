@@ -13,7 +13,6 @@ from edgedet.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.progress import Progress
 
     from edgedet.data.findings import CheckReport
 
@@ -51,13 +50,14 @@ def check(
     """
     from rich.console import Console
 
+    from edgedet.cli.progress_bar import progress_bar
     from edgedet.cli.run_directory import RunDirectory
     from edgedet.data.check_report import write_check
     from edgedet.data.checking import check_dataset
     from edgedet.quantization.calibration import DEFAULT_IMAGES, evenly
 
     run = RunDirectory(project, "data", name)
-    progress = _progress("reading pictures")
+    progress = progress_bar("reading pictures")
     with progress:
         task = progress.add_task("pictures", total=None)
         report = check_dataset(
@@ -99,9 +99,10 @@ def convert(
     `map`, `classes` and `bad_boxes` of the data.yaml are applied. What the new format can't hold
     is told.
     """
+    from edgedet.cli.progress_bar import progress_bar
     from edgedet.data.converting import convert_dataset
 
-    progress = _progress("pictures")
+    progress = progress_bar("pictures")
     with progress:
         task = progress.add_task("pictures", total=None)
         result = convert_dataset(
@@ -199,22 +200,6 @@ def preview(
         return
     print(f"look at {written}")
     print(f"next: edgedet train --data {shlex.quote(str(data_yaml))}")
-
-
-def _progress(doing: str) -> Progress:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    terminal = Console(stderr=True)
-    return Progress(
-        doing,
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=terminal,
-        transient=True,
-        disable=not terminal.is_terminal,
-    )
 
 
 def _tables(report: CheckReport) -> RenderableType:

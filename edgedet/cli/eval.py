@@ -131,26 +131,15 @@ def _run(
     threads: int | None,
 ) -> tuple[EvaluationResult, dict[str, Any]]:
     """Run the model over the data set with a bar of progress; also what ran it."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
     from edgedet.cli.native_log import without_native_log
+    from edgedet.cli.progress_bar import progress_bar
     from edgedet.evaluation import evaluate
     from edgedet.runtime.detector import Detector
 
     with without_native_log():
         detector = Detector(model, threads=threads)
         detector.warmup(1)
-    terminal = Console(stderr=True)
-    progress = Progress(
-        "evaluating",
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=terminal,
-        transient=True,
-        disable=not terminal.is_terminal,
-    )
+    progress = progress_bar("evaluating")
     with detector, progress:
         images = progress.add_task("images", total=len(dataset.samples))
         result = evaluate(

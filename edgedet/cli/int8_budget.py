@@ -47,7 +47,7 @@ def convert_and_report(
     Returns:
         What came of it, and the directory of `report.html` and `report.json`.
     """
-    from edgedet.converters.budget import convert_within
+    from edgedet.converters.budget import OVER, convert_within
     from edgedet.evaluation.conversion_report import write_report
 
     with contextlib.ExitStack() as stack:
@@ -67,7 +67,7 @@ def convert_and_report(
             **options,
         )
     file = next(iter(result.files.values()))
-    directory = file.parent / f"{file.stem.removesuffix('-over-budget')}-report"
+    directory = file.parent / f"{file.stem.removesuffix(OVER)}-report"
     write_report(directory, result.report)
     return result, directory
 

@@ -153,21 +153,10 @@ def _measured(
     detectors: Sequence[Detector], pictures: Sequence[Path], **options: Any
 ) -> list[FileParity]:
     """Compare with a bar of progress."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
+    from edgedet.cli.progress_bar import progress_bar
     from edgedet.evaluation.parity import measure_parity
 
-    terminal = Console(stderr=True)
-    progress = Progress(
-        "comparing",
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=terminal,
-        transient=True,
-        disable=not terminal.is_terminal,
-    )
+    progress = progress_bar("comparing")
     with progress:
         running = progress.add_task("pictures", total=len(pictures))
         return measure_parity(

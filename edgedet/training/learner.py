@@ -113,7 +113,7 @@ class DetectionLearner(keras.Model):
             trainable=False,
             name="activation_ranges",
         )
-        self.fake_quantized = FakeQuantized(self.network, self.spec, ranges)
+        self.fake_quantized = FakeQuantized(self.network, ranges)
 
     def rematerialize(self) -> None:
         """Keep few activations for the backward pass from now on; JAX only."""

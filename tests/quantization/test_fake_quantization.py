@@ -70,9 +70,9 @@ def _network() -> keras.Model:
     return keras.Model(image, outputs, name="small")
 
 
-def _simulated(network: keras.Model, spec: ModelSpec, inputs: list[Array]) -> FakeQuantized:
+def _simulated(network: keras.Model, inputs: list[Array]) -> FakeQuantized:
     ranges = keras.Variable(np.zeros((FakeQuantized.count(network), 2)), trainable=False)
-    simulated = FakeQuantized(network, spec, ranges)
+    simulated = FakeQuantized(network, ranges)
     simulated.calibrate(inputs)
     return simulated
 
@@ -100,7 +100,7 @@ def outputs(
     model = quantized(
         source, to_flatbuffer(source, exported, "float32"), inputs, spec, QuantizationSettings()
     )
-    simulated = _simulated(network, spec, inputs)
+    simulated = _simulated(network, inputs)
     interpreter, graph = running_interpreter(model), TfliteGraph(model)
     entry = interpreter.get_input_details()[0]
     details = {found["index"]: found for found in interpreter.get_output_details()}
@@ -141,10 +141,10 @@ def test_a_kernel_keeps_255_values_per_channel() -> None:
         np.testing.assert_allclose(found, np.rint(kernel / step) * step, atol=1e-3 * step.max())
 
 
-def test_gradients_go_straight_through(spec: ModelSpec, inputs: list[Array]) -> None:
+def test_gradients_go_straight_through(inputs: list[Array]) -> None:
     tensorflow = pytest.importorskip("tensorflow")
     network = _network()
-    simulated = _simulated(network, spec, inputs)
+    simulated = _simulated(network, inputs)
 
     def gradients(call: object) -> list[Array]:
         with tensorflow.GradientTape() as tape:
@@ -159,14 +159,14 @@ def test_gradients_go_straight_through(spec: ModelSpec, inputs: list[Array]) -> 
     assert np.corrcoef(ours, plain)[0, 1] > 0.95
 
 
-def test_what_nothing_uses_costs_no_steps(spec: ModelSpec, inputs: list[Array]) -> None:
+def test_what_nothing_uses_costs_no_steps(inputs: list[Array]) -> None:
     network = _network()
     network.get_layer("class").bias.assign([-30.0, -30.0])
-    simulated = _simulated(network, spec, inputs)
+    simulated = _simulated(network, inputs)
     logits = keras.ops.convert_to_numpy(simulated(inputs[0])["class_3"])
     np.testing.assert_allclose(logits, -8.0, atol=0.05)
 
 
-def test_no_images(spec: ModelSpec) -> None:
+def test_no_images() -> None:
     with pytest.raises(ValueError, match="no images"):
-        _simulated(_network(), spec, [])
+        _simulated(_network(), [])
