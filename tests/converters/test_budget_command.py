@@ -139,6 +139,7 @@ def test_training_is_the_last_resort_unless_refused(
         (["--no-check", "--max-drop", "2"], "--max-drop is --int8's"),
         (["--batch", "2"], "add --no-check for a larger --batch"),
         (["--max-drop", "-1"], "must be 0 AP or more"),
+        (["--no-check", "--batch", "2", "--nms"], "leave --batch out"),
     ],
 )
 def test_what_does_not_go_together_is_said(
