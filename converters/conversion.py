@@ -97,6 +97,7 @@ class Conversion:
         calibration: the pictures an INT8 model was calibrated on; None for other precisions.
         heads: how well each output follows the float model; empty without pictures.
         layers: the layers of an INT8 model that lose most.
+        warnings: a sentence on each thing that is wrong with the calibration pictures.
     """
 
     path: Path
@@ -108,6 +109,7 @@ class Conversion:
     calibration: CalibrationSet | None
     heads: list[HeadFidelity]
     layers: list[LayerFidelity]
+    warnings: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -120,6 +122,7 @@ class Conversion:
             "operators": sum(self.operators.values()),
             "operator_counts": self.operators,
             "calibration": calibration,
+            "warnings": self.warnings,
             "heads": [dataclasses.asdict(head) for head in self.heads],
             "worst_layers": [
                 {**dataclasses.asdict(layer), "explanation": layer.explain()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _SHARES = (0.3, 0.5, 0.75)
 _RANGE_IMAGES = 32
 _RANKED_IMAGES = 4
+_FINE_TUNED = "quantization-aware training"
 FineTune = Callable[[Path, QuantizationSettings, Progress], "Path | None"]
 """Trains a `.keras` file on for INT8, for the settings that were best; None if it can't."""
 
@@ -141,20 +143,15 @@ class Attempts:
     def search(self, search: Search, network: Exported, fine_tune: FineTune | None) -> None:
         """Try one step after another until one is within the budget."""
         for step, settings in steps(search, self.ranked):
-            try:
+            with _excused(search, step):
                 self.attempt(search, step, settings, self.source, network)
-            except InvalidInputError:
-                raise
-            except EdgeDetError as error:
-                # A format's package may fail at one step only; what is there already counts.
-                if not search.attempts:
-                    raise
-                search.failures.append(f"{step} failed: {error}")
-                continue
             if search.met:
                 return
-        if fine_tune is None:
-            return
+        if fine_tune is not None:
+            with _excused(search, _FINE_TUNED):
+                self._fine_tune(search, network, fine_tune)
+
+    def _fine_tune(self, search: Search, network: Exported, fine_tune: FineTune) -> None:
         trained = fine_tune(self.source, search.settings(), self.report)
         if trained is None:
             return
@@ -162,8 +159,7 @@ class Attempts:
         with exported_network(
             trained, stack=variant.stack, size=variant.size, progress=self.report
         ) as better:
-            step = "quantization-aware training"
-            self.attempt(search, step, search.settings(), trained, better)
+            self.attempt(search, _FINE_TUNED, search.settings(), trained, better)
 
     def attempt(
         self,
@@ -229,6 +225,22 @@ class Attempts:
     def _measured(self, path: Path, text: str) -> Accuracy:
         self.report(text, 0, len(self.dataset.samples))
         return measure(path, self.dataset, lambda done, total: self.report(text, done, total))
+
+
+@contextmanager
+def _excused(search: Search, step: str) -> Iterator[None]:
+    """Remember that a step failed and go on, if there is a result already that counts.
+
+    Input that is wrong and a disk that can't be written fail at every step.
+    """
+    try:
+        yield
+    except InvalidInputError:
+        raise
+    except EdgeDetError as error:
+        if not search.attempts or isinstance(error.__cause__, OSError):
+            raise
+        search.failures.append(f"{step} failed: {error}")
 
 
 def steps(

@@ -24,6 +24,7 @@ from edgedet.converters.saved_model import Exported, Variant, export, require_te
 from edgedet.errors import EdgeDetError, InvalidInputError
 from edgedet.files import replacing
 from edgedet.quantization.calibration import DEFAULT_IMAGES, CalibrationSet, choose_images
+from edgedet.quantization.calibration_checks import check_pictures
 from edgedet.quantization.settings import QuantizationSettings
 from edgedet.spec import MAX_SIDE
 
@@ -109,8 +110,12 @@ def convert(
     spec = archive.read_spec(source) if network is None else network.spec
     if precision in CALIBRATED and data is None and pictures is None:
         raise without_pictures(source, precision)
+    warnings: list[str] = []
     if pictures is None and data is not None:
         pictures = choose_images(data, spec, calibration_images)
+        if precision in CALIBRATED:
+            report("Checking the calibration pictures", 0, 0)
+            warnings = check_pictures(pictures, data, split=None)
     directory = source.parent if out is None else Path(out)
     stem = f"{source.stem}-{variant.label}{precision}"
     request = Request(source, precision, pictures, report, settings or QuantizationSettings())
@@ -144,6 +149,7 @@ def convert(
             calibration=result.calibration,
             heads=result.heads,
             layers=result.layers,
+            warnings=warnings,
         )
         for name, result in results.items()
     ]

@@ -36,14 +36,15 @@ _COPY = re.compile(
 
 
 def check_pictures(
-    calibration: CalibrationSet, data_yaml: str | os.PathLike[str], split: str = "val"
+    calibration: CalibrationSet, data_yaml: str | os.PathLike[str], split: str | None = "val"
 ) -> list[str]:
     """Look at the pictures an INT8 model is to be calibrated on.
 
     Args:
         calibration: the pictures.
         data_yaml: where they come from.
-        split: the part that accuracy is measured on, which they should not overlap.
+        split: the part that accuracy is measured on, which they should not overlap; None if it is
+            not measured.
 
     Returns:
         A sentence on each thing that may cost accuracy, or make it look better than it is.
@@ -55,7 +56,7 @@ def check_pictures(
     """
     from edgedet.data.dataset import load_dataset
 
-    measured = [sample.path for sample in load_dataset(data_yaml, split).samples]
+    measured = [] if split is None else load_dataset(data_yaml, split).samples
     if len(calibration) < LEAST_IMAGES:
         raise InvalidInputError(
             f"{data_yaml}: there is one picture to calibrate on, whose ranges fit no other; use "
@@ -70,10 +71,12 @@ def check_pictures(
         )
     warnings += _check_content(facts, data_yaml)
     warnings += _check_copies(calibration.paths)
-    warnings += _check_overlap(calibration.paths, measured, split)
-    chosen = [measured[index] for index in evenly(len(measured), _COLOUR_IMAGES * 4)]
-    warnings += _check_colours(facts, [_facts(path) for path in chosen], split)
-    return warnings
+    if split is None:
+        return warnings
+    paths = [sample.path for sample in measured]
+    warnings += _check_overlap(calibration.paths, paths, split)
+    chosen = [paths[index] for index in evenly(len(paths), _COLOUR_IMAGES * 4)]
+    return warnings + _check_colours(facts, [_facts(path) for path in chosen], split)
 
 
 def _facts(path: Path) -> dict[str, Any]:

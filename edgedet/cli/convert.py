@@ -282,7 +282,6 @@ def _print(conversion: Conversion) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from edgedet.quantization.calibration import FEW_IMAGES
     from edgedet.quantization.sensitivity import LOW_SQNR
 
     operators = conversion.operators
@@ -292,8 +291,8 @@ def _print(conversion: Conversion) -> None:
     calibration = conversion.calibration
     if calibration is not None:
         print(f"calibrated on {len(calibration)} pictures of the {calibration.split} split")
-        if len(calibration) < FEW_IMAGES:
-            print(f"  these are few: with {FEW_IMAGES} or more the ranges depend less on chance")
+    for warning in conversion.warnings:
+        print(f"calibration: {warning}")
     if conversion.heads:
         table = Table("output", "step", "zero point", "SQNR", "correlation")
         for head in conversion.heads:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import shutil
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from edgedet.converters import budget, escalation
 from edgedet.converters.budget import BudgetResult, convert_within
 from edgedet.errors import EdgeDetError, InvalidInputError, MissingFileError
 from edgedet.evaluation.conversion_report import write_report
+from edgedet.files import replacing
 from edgedet.quantization.accuracy import Accuracy
 from edgedet.quantization.block_sensitivity import BlockSensitivity
 from edgedet.quantization.settings import QuantizationSettings
@@ -211,6 +213,28 @@ def test_a_step_that_fails_is_left_out(run: Run) -> None:
 
     with pytest.raises(EdgeDetError, match="gave up"):
         run(never)
+
+
+def test_fine_tuning_that_fails_leaves_the_best(run: Run) -> None:
+    def fine_tune(*_: object) -> Path:
+        raise EdgeDetError("not enough memory")
+
+    result, _ = run(lambda *_: 45.0, fine_tune=fine_tune)
+    assert not result.met
+    (entry,) = result.report["formats"]
+    assert entry["outcome"].endswith("; quantization-aware training failed: not enough memory")
+
+
+def test_full_disk_in_a_later_step_ends_the_search(run: Run, tmp_path: Path) -> None:
+    def score(_: str, settings: QuantizationSettings) -> float:
+        if settings.ranges == "percentile":
+            with replacing(tmp_path / "file.tflite"):
+                raise OSError(errno.ENOSPC, "No space left on device")
+        return 45.0
+
+    with pytest.raises(EdgeDetError, match=r"file\.tflite: the disk is full"):
+        run(score)
+    assert not list((tmp_path / "out").glob("**/*"))
 
 
 def test_a_gain_is_no_loss(run: Run) -> None:

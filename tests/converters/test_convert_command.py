@@ -40,7 +40,7 @@ def test_text_shows_heads_size_operators_and_the_next_command(
     assert f"{file}: int8, {file.stat().st_size / 1e6:.2f} MB" in printed
     assert "297 operators: 147 CONV_2D" in printed
     assert "calibrated on 12 pictures of the train split" in printed
-    assert "these are few" in printed
+    assert "calibration: There are 12 pictures to calibrate on; with 50 or more" in printed
     for name in ("class_3", "box_7"):
         assert name in printed
     assert printed.splitlines()[-1] == f"next: edgedet eval --model {file} --data {data}"
