@@ -83,7 +83,10 @@ for room in ROOMS:
 setup(
     packages=packages,
     package_dir=package_dir,
-    package_data={"edgedet": ["py.typed", "*.pyi", "assets/*", "recipes/*.yaml"]},
+    package_data={
+        "edgedet": ["py.typed", "*.pyi", "assets/*", "recipes/*.yaml"],
+        "edgedet.benchmarks.peers": ["workers/*.py"],
+    },
     include_package_data=False,
     ext_modules=[Extension("edgedet._native", sources=[])],
     cmdclass={"build_ext": CMakeBuild},

@@ -212,7 +212,7 @@ def _sharing_builder() -> Any:
     """A flatbuffer builder that stores equal vectors of numbers once, bytes aligned to 16."""
     import flatbuffers
 
-    class SharingBuilder(flatbuffers.Builder):  # type: ignore[misc]
+    class SharingBuilder(flatbuffers.Builder):
         def __init__(self) -> None:
             super().__init__(2**20)
             self.places: dict[tuple[str, bytes], int] = {}

@@ -1,10 +1,12 @@
-"""Networks as they are and prepared, for `python -m edgedet.benchmarks.graph_preparation`.
+"""Networks of plain layers and prepared, for `python -m edgedet.benchmarks.graph_preparation`.
 
     python tests/zoo/export_plain.py DIRECTORY NAME [NAME ...] [--precisions float32,int8]
                                      [--formats tflite,openvino]
 
-The networks are untrained, their normalizations' statistics and fusions' weights random. INT8 is
-calibrated on noise, by TensorFlow Lite's own min and max: it serves to measure time alone.
+The plain network is what Keras's own layers and an open batch dimension give: `UpSampling2D`,
+normalizations and fusion weights in the graph. OpenVINO is told that the batch is 1. The networks
+are untrained, their normalizations' statistics and fusions' weights random. INT8 is calibrated on
+noise, by TensorFlow Lite's own min and max: it serves to measure time alone.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ import tensorflow as tf
 
 from edgedet.converters.preparation import prepare_for_export
 from edgedet.models import build
-from edgedet.models.layers import WeightedFusion
+from edgedet.models.layers import NearestUpsampling, WeightedFusion
 
 CLASSES = 90
 _CALIBRATED_ON = 4
@@ -44,20 +46,37 @@ def main(words: list[str] | None = None) -> None:
         keras.utils.set_random_seed(0)
         network = build(name, num_classes=CLASSES, batch_size=1)
         as_if_trained(network)
-        for form, made in (("plain", network), ("prepared", prepare_for_export(network))):
+        shape = network.inputs[0].shape
+        for form, made in (("plain", plain(network)), ("prepared", prepare_for_export(network))):
             with tempfile.TemporaryDirectory() as directory:
-                shape = network.inputs[0].shape
-                signature = keras.InputSpec(shape=shape, dtype="float32", name="image")
+                given = made.inputs[0].shape
+                signature = keras.InputSpec(shape=given, dtype="float32", name="image")
                 made.export(directory, verbose=False, input_signature=[signature])
                 stem = options.directory / f"{name}-{form}"
                 if "openvino" in options.formats:
-                    model = openvino.convert_model(directory)
+                    model = openvino.convert_model(directory, input=[tuple(shape)])
                     openvino.save_model(model, f"{stem}-float32.xml", compress_to_fp16=False)
                 if "tflite" in options.formats:
                     for precision in options.precisions.split(","):
                         content = to_tflite(directory, shape, precision)
                         Path(f"{stem}-{precision}.tflite").write_bytes(content)
             print(f"{name} {form}", flush=True)
+
+
+def plain(network: Any) -> Any:
+    """A copy in Keras's own layers, for any number of pictures at a time."""
+
+    def of_keras(layer: Any) -> Any:
+        if isinstance(layer, NearestUpsampling):
+            larger = keras.layers.UpSampling2D(layer.factor, name=layer.name)
+            assert larger.compute_output_shape(layer.input.shape) == layer.output.shape, layer.name
+            return larger
+        return layer.__class__.from_config(layer.get_config())
+
+    image = keras.Input(network.inputs[0].shape[1:], name="image")
+    copy = keras.models.clone_model(network, input_tensors=image, clone_function=of_keras)
+    copy.set_weights(network.get_weights())
+    return copy
 
 
 def as_if_trained(network: Any) -> None:

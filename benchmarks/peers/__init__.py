@@ -1,0 +1,1 @@
+"""edgedet beside other detectors and runtimes, each in an environment of its own."""
