@@ -20,8 +20,9 @@ import numpy as np
 
 from edgedet.archive import read_model
 from edgedet.benchmarks.fingerprint import describe, fingerprint
-from edgedet.benchmarks.latency import MOST_TAIL, STAGES, Percentiles
+from edgedet.benchmarks.latency import MOST_TAIL, STAGES
 from edgedet.benchmarks.pictures import standard_picture
+from edgedet.benchmarks.timing_statistics import Percentiles
 from edgedet.errors import EdgeDetError
 from edgedet.runtime.cores import default_threads
 from edgedet.runtime.detector import Detector

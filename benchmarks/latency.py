@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgedet.archive import stored_bytes
 from edgedet.benchmarks.cold_start import ColdStart, measure_cold_start
+from edgedet.benchmarks.timing_statistics import Percentiles
 from edgedet.errors import InvalidInputError
 from edgedet.runtime.detector import Detector
 
@@ -28,23 +29,6 @@ MOST_DRIFT = 1.10
 
 
 @dataclass(frozen=True)
-class Percentiles:
-    """Milliseconds of one stage over the measured calls."""
-
-    mean: float
-    p50: float
-    p90: float
-    p99: float
-
-    @classmethod
-    def of(cls, milliseconds: Sequence[float]) -> Percentiles:
-        """Percentiles with linear interpolation between the nearest two values."""
-        values = np.asarray(milliseconds, np.float64)
-        p50, p90, p99 = (float(value) for value in np.percentile(values, (50, 90, 99)))
-        return cls(float(values.mean()), p50, p90, p99)
-
-
-@dataclass(frozen=True)
 class Latency:
     """What was measured for one file and one number of threads.
 
@@ -56,6 +40,8 @@ class Latency:
         size_bytes: size of the file; of an `.xml` with its `.bin`.
         detections: objects found in the picture, for scale.
         stages: each of `STAGES`; `total` is the whole call, more than the sum of its parts.
+        rounds: the median of each round, in order, for each of `STAGES`.
+        calls: milliseconds of each counted call, in order.
         cold_start: the first detection of a fresh process.
         tail: p90 of the total over its median.
         drift: highest over lowest median of a round.
@@ -68,6 +54,8 @@ class Latency:
     size_bytes: int
     detections: int
     stages: Mapping[str, Percentiles]
+    rounds: Mapping[str, tuple[float, ...]]
+    calls: tuple[float, ...]
     cold_start: ColdStart
     tail: float
     drift: float
@@ -87,12 +75,12 @@ class Latency:
             "precision": self.precision,
             "size_bytes": self.size_bytes,
             "detections": self.detections,
-            **{
-                stage: {
-                    name: round(getattr(values, name), 4) for name in ("mean", "p50", "p90", "p99")
-                }
-                for stage, values in self.stages.items()
+            **{stage: values.to_dict() for stage, values in self.stages.items()},
+            "rounds": {
+                stage: [round(value, 4) for value in values]
+                for stage, values in self.rounds.items()
             },
+            "calls": [round(value, 4) for value in self.calls],
             "cold_start": {
                 "import": round(cold.import_ms, 2),
                 "load": round(cold.load_ms, 2),
@@ -188,7 +176,7 @@ class _Candidate:
         self.detector = open_detector(file, threads=threads)
         self.precision: str | None = self.detector.precision
         self.times: dict[str, list[float]] = {stage: [] for stage in STAGES}
-        self.round_medians: list[float] = []
+        self.rounds: dict[str, list[float]] = {stage: [] for stage in STAGES}
         self.detections = 0
 
     def warm_up(self, image: NDArray[np.uint8], calls: int) -> None:
@@ -204,7 +192,8 @@ class _Candidate:
             for stage in STAGES[:-1]:
                 self.times[stage].append(found.speed[stage])
         self.detections = len(found)
-        self.round_medians.append(float(np.median(self.times["total"][-calls:])))
+        for stage in STAGES:
+            self.rounds[stage].append(float(np.median(self.times[stage][-calls:])))
 
     def result(self, cold_start: ColdStart) -> Latency:
         stages = {stage: Percentiles.of(times) for stage, times in self.times.items()}
@@ -217,9 +206,11 @@ class _Candidate:
             size_bytes=stored_bytes(self.file),
             detections=self.detections,
             stages=stages,
+            rounds={stage: tuple(medians) for stage, medians in self.rounds.items()},
+            calls=tuple(self.times["total"]),
             cold_start=cold_start,
             tail=total.p90 / total.p50,
-            drift=max(self.round_medians) / min(self.round_medians),
+            drift=max(self.rounds["total"]) / min(self.rounds["total"]),
         )
 
 

@@ -65,7 +65,7 @@ def convert_within(
     """Convert to INT8 and do as much for its accuracy as the budget needs, the cheapest first.
 
     Each file is evaluated on the val split through `Detector`, against the float32 network in
-    TFLite. The steps are: fitted, percentile and least-squares ranges; bias correction, and
+    TFLite. The steps are: fitted, least-squares and percentile ranges; bias correction, and
     cross-layer equalization with it; the most sensitive layers in float; and `fine_tune`. The first
     that loses at most `max_drop` is the last. Nothing is written to `out` before all formats are
     done.

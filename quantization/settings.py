@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from edgedet.errors import InvalidInputError
 
-RANGES = ("fitted", "percentile", "mse")
+RANGES = ("fitted", "mse", "percentile")
 """How activation ranges are chosen: least and greatest values without what changes nothing, the
-same with the rarest values left out, and the ranges of least squared rounding error."""
+ranges of least squared rounding error, and the first with the rarest values left out."""
 
 _LISTED = 3
 

@@ -35,9 +35,11 @@ COMMANDS = {
     "train": "Train a detector on a dataset.",
     "eval": "Measure a detector's accuracy on a dataset.",
     "convert": "Convert a trained model to the formats that devices run.",
-    "detect": "Find objects in pictures.",
+    "detect": "Find objects in pictures and videos.",
     "parity": "Compare what files of one model find, as a gate.",
     "benchmark": "Measure a detector's latency, step by step.",
+    "recommend": "Pick the detector that keeps a budget of time and accuracy.",
+    "doctor": "Check this installation and run the bundled model.",
 }
 ALIASES = {"val": "eval", "export": "convert", "predict": "detect"}
 
@@ -52,6 +54,7 @@ EXTRAS = {
     "pycocotools": "eval",
     "openvino": "openvino",
     "onnxruntime": "onnx",
+    "av": "video",
 }
 
 # Conditions of the machine that no code can mend; other OSErrors are faults and keep a traceback.
@@ -69,8 +72,8 @@ _SURROUNDINGS = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit.
 
-    Status 0 is done, 1 a failed `parity` or `data check`, 2 unusable input, 3 an INT8 file that
-    loses too much, 130 interrupted.
+    Status 0 is done, 1 a failed `parity`, `data check`, `doctor`, `recommend` or
+    `benchmark --compare`, 2 unusable input, 3 an INT8 file that loses too much, 130 interrupted.
 
     Args:
         arguments: words after `edgedet`; those of the process by default.

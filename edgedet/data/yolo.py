@@ -36,9 +36,11 @@ class LabelledPicture:
 def labels_of(path: str) -> str:
     """Ultralytics' place for a picture's labels: the last `images` directory becomes `labels`."""
     separator = os.sep
-    stem = os.path.splitext(path)[0]  # noqa: PTH122
-    before, found, after = stem.rpartition(f"{separator}images{separator}")
-    return (f"{before}{separator}labels{separator}{after}" if found else stem) + ".txt"
+    *folders, name = os.path.splitext(path)[0].split(separator)  # noqa: PTH122
+    if "images" in folders:
+        last = len(folders) - 1 - folders[::-1].index("images")
+        folders[last] = "labels"
+    return separator.join((*folders, name)) + ".txt"
 
 
 def read_yolo(

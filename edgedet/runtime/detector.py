@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +20,15 @@ from edgedet import ops
 from edgedet.errors import EdgeDetError, InvalidInputError
 from edgedet.runtime.detections import Detections
 from edgedet.runtime.engines import Engine, open_engine
+from edgedet.runtime.reading import Reading, SourceImage, Unreadable
 from edgedet.runtime.sources import ImageArray, as_rgb, is_single, read_source
+from edgedet.runtime.tiling import Tiling, detect_tiles
 from edgedet.spec import ModelSpec
 
 _MOST_DETECTIONS = 1_000_000
+
+# Called with the name of what can't be read (None for an image from memory), and why.
+ErrorHandler: TypeAlias = Callable[[str | None, EdgeDetError], None]
 
 
 class Detector:
@@ -83,16 +90,27 @@ class Detector:
         max_det: int = ...,
         *,
         stream: Literal[True],
+        vid_stride: int = ...,
+        stream_buffer: bool = ...,
+        on_error: ErrorHandler | None = ...,
+        tile: int | None = ...,
+        overlap: float = ...,
     ) -> Iterator[Detections]: ...
 
     @overload
     def detect(
         self,
-        source: npt.NDArray[Any] | Image.Image,
+        source: npt.NDArray[Any] | Image.Image | bytes | bytearray | memoryview,
         conf: float = ...,
         iou: float = ...,
         max_det: int = ...,
         stream: Literal[False] = ...,
+        *,
+        vid_stride: int = ...,
+        stream_buffer: bool = ...,
+        on_error: ErrorHandler | None = ...,
+        tile: int | None = ...,
+        overlap: float = ...,
     ) -> Detections: ...
 
     @overload
@@ -103,6 +121,12 @@ class Detector:
         iou: float = ...,
         max_det: int = ...,
         stream: Literal[False] = ...,
+        *,
+        vid_stride: int = ...,
+        stream_buffer: bool = ...,
+        on_error: ErrorHandler | None = ...,
+        tile: int | None = ...,
+        overlap: float = ...,
     ) -> Any: ...
 
     @overload
@@ -113,6 +137,12 @@ class Detector:
         iou: float = ...,
         max_det: int = ...,
         stream: Literal[False] = ...,
+        *,
+        vid_stride: int = ...,
+        stream_buffer: bool = ...,
+        on_error: ErrorHandler | None = ...,
+        tile: int | None = ...,
+        overlap: float = ...,
     ) -> list[Detections]: ...
 
     def detect(
@@ -122,38 +152,105 @@ class Detector:
         iou: float = 0.5,
         max_det: int = 100,
         stream: bool = False,
+        *,
+        vid_stride: int = 1,
+        stream_buffer: bool = False,
+        on_error: ErrorHandler | None = None,
+        tile: int | None = None,
+        overlap: float = 0.2,
     ) -> Any:
         """Find objects in one image or in many.
 
         Args:
-            source: a picture file, a PIL image or an RGB uint8 array [H, W, 3] (grey [H, W] too);
-                or many: a directory, a glob pattern, or a list, tuple or generator of any of these.
+            source: a picture: its path, http or https address, encoded bytes, PIL image or RGB
+                uint8 array [H, W, 3] (grey [H, W] too); a video: its path or address, the number
+                of a camera; `-` for a picture or video on standard input; or many: a directory, a
+                glob pattern, or a list, tuple or generator of any of these.
             conf: least confidence, 0 to 1.
             iou: overlap beyond which the less confident of two boxes of a class goes, 0 to 1.
             max_det: most detections per image.
             stream: give the results one by one instead of a list; for more images than fit in
-                memory.
+                memory, and for sources that may never end, which need it.
+            vid_stride: of a video, use every so many frames.
+            stream_buffer: of a camera or another live stream, use every frame in order, and fall
+                behind where the detector is slower; by default the newest one.
+            on_error: called with the name and the error of each of many images that can't be read,
+                and of a video that breaks off; the others follow. By default the error of an image
+                is raised, and a video that breaks off gives a warning.
+            tile: side of the tiles in which to look for small objects too, in pixels of the image;
+                by default the image is looked at as a whole only (see `edgedet.runtime.tiling`).
+            overlap: least share of a tile that it has in common with the next one, 0 to 0.9.
 
         Returns:
-            `Detections` for one image, a list of them for many; with `stream` an iterator.
+            `Detections` for one image, a list of them for many and for a video; with `stream` an
+            iterator, which stops reading when it is closed.
 
         Raises:
-            InvalidInputError: an argument out of range, or an image that can't be read.
+            InvalidInputError: an argument out of range, an image that can't be read, or a source
+                that may never end without `stream`.
             MissingFileError: a path that does not exist, or a directory without pictures.
+            MissingDependencyError: a video without PyAV or OpenCV.
         """
         check_thresholds(conf, iou, max_det)
+        tiling = None if tile is None else Tiling(tile, overlap)
+        if type(source) is np.ndarray and not stream:
+            return self._detect_image(as_rgb(source), conf, iou, max_det, None, tiling)
+        check_stride(vid_stride)
+        reading = Reading(
+            vid_stride=vid_stride,
+            stream_buffer=stream_buffer,
+            endless=stream,
+            skip=on_error is not None,
+            prepare=self.prepare,
+        )
+        reads = read_source(source, reading)
+        found = self.detect_each(reads, conf, iou, max_det, on_error, tiling)
+        results = _results_only(found)
         if stream:
-            return self._detect_each(source, conf, iou, max_det)
-        if type(source) is np.ndarray:
-            return self._detect_array(as_rgb(source), None, conf, iou, max_det)
-        results = self._detect_each(source, conf, iou, max_det)
-        return next(results) if is_single(source) else list(results)
+            return results
+        if not is_single(source):
+            return list(results)
+        first = next(results)
+        return first if first.frame is None else [first, *results]
+
+    def prepare(self, image: ImageArray) -> tuple[npt.NDArray[Any], float]:
+        """The input tensor [height, width, 3] for an image, and its ratio (see `ops.letterbox`)."""
+        return ops.letterbox(image, self._size, **self._letterbox)
+
+    def detect_each(
+        self,
+        reads: Iterator[SourceImage | Unreadable],
+        conf: float,
+        iou: float,
+        max_det: int,
+        on_error: ErrorHandler | None = None,
+        tiling: Tiling | None = None,
+    ) -> Iterator[tuple[SourceImage, Detections]]:
+        """The results of images that `read_source` gives, each with its image.
+
+        Args:
+            reads: what to detect on; closed at the end.
+            conf: as for `detect`, like the following.
+            iou: see `detect`.
+            max_det: see `detect`.
+            on_error: see `detect`.
+            tiling: how to cut the images into tiles, if at all.
+        """
+        with closing(reads):  # type: ignore[type-var]
+            for read in reads:
+                if isinstance(read, Unreadable):
+                    if on_error is not None:
+                        on_error(read.name, read.error)
+                    else:
+                        warnings.warn(str(read.error), stacklevel=3)
+                    continue
+                yield read, self._detect_image(read.image, conf, iou, max_det, read, tiling)
 
     def warmup(self, runs: int = 3) -> None:
         """Run the network `runs` times on an empty image, so that the first real one is fast."""
         image = np.zeros((*self._size, 3), np.uint8)
         for _ in range(runs):
-            self._detect_array(image, None, 1.0, 0.5, 1)
+            self._detect_array(image, 1.0, 0.5, 1)
 
     def close(self) -> None:
         """Free the model; the detector can't be used afterwards."""
@@ -183,14 +280,34 @@ class Detector:
     def __repr__(self) -> str:
         return f"Detector({str(self.path)!r}, threads={self.threads}, engine={self.engine_name!r})"
 
-    def _detect_each(
-        self, source: Any, conf: float, iou: float, max_det: int
-    ) -> Iterator[Detections]:
-        for image, path in read_source(source):
-            yield self._detect_array(image, path, conf, iou, max_det)
+    def _detect_image(
+        self,
+        image: ImageArray,
+        conf: float,
+        iou: float,
+        max_det: int,
+        read: SourceImage | None,
+        tiling: Tiling | None,
+    ) -> Detections:
+        whole = self._detect_array(image, conf, iou, max_det, read)
+        if tiling is None:
+            return whole
+        return detect_tiles(
+            image,
+            tiling,
+            whole,
+            lambda view: self._detect_array(view, conf, iou, max_det),
+            iou=iou,
+            max_det=max_det,
+        )
 
     def _detect_array(
-        self, image: ImageArray, path: str | None, conf: float, iou: float, max_det: int
+        self,
+        image: ImageArray,
+        conf: float,
+        iou: float,
+        max_det: int,
+        read: SourceImage | None = None,
     ) -> Detections:
         orig_shape = (image.shape[0], image.shape[1])
         with self._lock:
@@ -198,8 +315,14 @@ class Detector:
             if engine is None:
                 raise EdgeDetError(f"The detector of {self.path} is closed; open a new one.")
             started = perf_counter()
-            # The view dies with this statement: LiteRT refuses to run while one is alive.
-            ratio = ops.letterbox(image, self._size, out=engine.input(), **self._letterbox)[1]
+            if read is None or read.prepared is None:
+                # The view dies with this statement: LiteRT refuses to run while one is alive.
+                ratio = ops.letterbox(image, self._size, out=engine.input(), **self._letterbox)[1]
+                beforehand = 0.0
+            else:
+                tensor, ratio = read.prepared
+                engine.input()[...] = tensor
+                beforehand = read.milliseconds
             prepared = perf_counter()
             engine.run()
             inferred = perf_counter()
@@ -221,15 +344,22 @@ class Detector:
             self._names,
             self._category_ids,
             orig_shape,
-            path,
+            None if read is None else read.path,
             {
-                "preprocess": (prepared - started) * 1e3,
+                "preprocess": beforehand + (prepared - started) * 1e3,
                 "inference": (inferred - prepared) * 1e3,
                 "postprocess": (finished - inferred) * 1e3,
             },
-            # Kept only when it can't be read again: a directory may hold more than memory does.
-            image if path is None else None,
+            image if read is None or read.kept else None,
+            None if read is None else read.frame,
+            None if read is None else read.time,
         )
+
+
+def _results_only(found: Iterator[tuple[SourceImage, Detections]]) -> Iterator[Detections]:
+    with closing(found):  # type: ignore[type-var]
+        for _, result in found:
+            yield result
 
 
 def _per_level(tensors: Iterable[Any]) -> list[tuple[float, int]] | None:
@@ -251,3 +381,13 @@ def check_thresholds(conf: float, iou: float, max_det: int) -> None:
         raise InvalidInputError(
             f"max_det must be a whole number from 1 to {_MOST_DETECTIONS}, not {max_det!r}."
         )
+
+
+def check_stride(vid_stride: int) -> None:
+    """Raise `InvalidInputError` unless `vid_stride` is a whole number from 1."""
+    if (
+        isinstance(vid_stride, bool)
+        or not isinstance(vid_stride, (int, np.integer))
+        or vid_stride < 1
+    ):
+        raise InvalidInputError(f"vid_stride must be a whole number from 1, not {vid_stride!r}.")

@@ -3,160 +3,212 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from edgedet import arguments
+from edgedet.runtime import lettering
+from edgedet.runtime.label_placement import IntArray, Place, Rectangle, place_labels
+from edgedet.runtime.palette import Look, look, text_colour
 
 if TYPE_CHECKING:
     from edgedet.runtime.detections import Detections
 
-Colour: TypeAlias = tuple[int, int, int]
-Rectangle: TypeAlias = tuple[int, int, int, int]
-_Font: TypeAlias = Any
-
-# Okabe and Ito's palette, which readers with any colour vision can tell apart; without black,
-# which is lost on dark pictures.
-PALETTE: tuple[Colour, ...] = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (240, 228, 66),
-    (0, 114, 178),
-    (213, 94, 0),
-    (204, 121, 167),
-)
-
-_BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
+_LARGEST_LINE = 1000
+_LARGEST_FONT = 1000
 _SMALLEST_FONT = 9
+# Fewer pixels than these shares of the picture's diagonal are lost when it is shown whole.
+_LINE_SHARE = 1 / 450
+_FONT_SHARE = 1 / 80
+_SMALL_FONT_SHARE = 1 / 200
+# Labels that cover more of the picture than this don't all find a place.
+_MOST_COVERED = 0.5
+# Boxes' worth that a label may hide, on the average, before smaller letters are tried.
+_MOST_HIDDEN = 0.25
+# More labels can't be read; the boxes of the others are still drawn.
+_MOST_LABELS = 1000
+_LONGEST_NAME = 32
 
 
-def draw(image: npt.NDArray[np.uint8], detections: Detections) -> npt.NDArray[np.uint8]:
+@dataclass(frozen=True)
+class _Text:
+    """What a label says: a name and a score, either of them perhaps empty."""
+
+    name: str
+    score: str
+    font: str | None
+
+    def bare(self) -> _Text:
+        """The same without the score, if a name remains."""
+        return replace(self, score="") if self.name else self
+
+    def __str__(self) -> str:
+        return self.name + self.score
+
+
+def draw(
+    image: npt.NDArray[np.uint8],
+    detections: Detections,
+    *,
+    labels: bool = True,
+    conf: bool = True,
+    line_width: int | None = None,
+    font_size: int | None = None,
+) -> npt.NDArray[np.uint8]:
     """A copy of `image` (RGB uint8 [H, W, 3]) with every detection drawn on it.
 
     Lines and letters grow with the picture. The most confident detection lies on top. Labels stay
-    inside the picture and off each other where there is room; one that can't fit is left out.
+    inside the picture and off each other, for which the letters shrink where many boxes meet; the
+    label that finds no place even so is left out, the less confident first.
+
+    Args:
+        image: the picture.
+        detections: what to draw, in pixels of `image`.
+        labels: write the class names.
+        conf: write the scores.
+        line_width: pixels; follows the picture by default.
+        font_size: pixels; follows the picture and its boxes by default.
+
+    Raises:
+        InvalidInputError: `line_width` or `font_size` is out of range.
     """
     canvas = Image.fromarray(np.ascontiguousarray(image))
     pen = ImageDraw.Draw(canvas)
     diagonal = math.hypot(canvas.width, canvas.height)
-    line = 1 if min(canvas.size) < 100 else max(2, round(diagonal / 400))
-    order = np.argsort(detections.confidence, kind="stable").tolist()
-    boxes = [_pixels(box, canvas.size) for box in detections.xyxy.tolist()]
-    for index in order:
-        colour = PALETTE[int(detections.class_id[index]) % len(PALETTE)]
-        _frame(pen, boxes[index], colour, line)
-    taken: list[Rectangle] = []
-    font = _load_font(max(_SMALLEST_FONT + 2, round(diagonal / 60)))
-    small = _load_font(_SMALLEST_FONT)
-    # The most confident label chooses its place first.
-    for index in reversed(order):
-        class_id = int(detections.class_id[index])
-        # Line breaks in a name would leave the label.
-        name = " ".join(detections.names[class_id].split())
-        # Two spaces, because names may be digits too.
-        full = f"{name}  {float(detections.confidence[index]):.0%}"
-        for text, letters in ((full, font), (full, small), (name, small)):
-            place = place_label(_text_size(letters, text), boxes[index], canvas.size, taken)
+    if line_width is None:
+        line = 1 if min(canvas.size) < 100 else max(2, round(diagonal * _LINE_SHARE))
+    else:
+        line = arguments.integer("line_width", line_width, 1, _LARGEST_LINE)
+    if font_size is None:
+        sizes = _font_sizes(diagonal)
+    else:
+        sizes = [arguments.integer("font_size", font_size, 1, _LARGEST_FONT)]
+    finite = np.isfinite(detections.xyxy).all(axis=1) & np.isfinite(detections.confidence)
+    found = detections[finite]
+    found = found[np.argsort(-found.confidence, kind="stable")]
+    boxes = _pixels(found.xyxy, canvas.size)
+    looks = [look(index) for index in found.class_id.tolist()]
+    for box, its_look in reversed(list(zip(boxes.tolist(), looks, strict=True))):
+        # A thick line would fill a small box.
+        thin = (
+            line if line_width else min(line, max(2, min(box[2] - box[0], box[3] - box[1]) // 14))
+        )
+        _frame(pen, box, its_look, thin)
+    if labels or conf:
+        texts = _texts(found[:_MOST_LABELS], labels=labels, conf=conf)
+        chosen, size, places = _arranged(texts, boxes[:_MOST_LABELS], canvas.size, sizes)
+        for text, its_look, place in zip(chosen, looks, places, strict=False):
             if place is not None:
-                taken.append(place)
-                _label(pen, place, text, letters, PALETTE[class_id % len(PALETTE)])
-                break
-    return np.asarray(canvas)
+                x0, y0, x1, y1 = place.corners
+                pen.rectangle((x0, y0, x1 - 1, y1 - 1), fill=its_look.colour)
+                ink = text_colour(its_look.colour)
+                lettering.write(pen, (x0, y0), str(text), size, text.font, ink)
+    return np.array(canvas)
 
 
-def text_colour(background: Colour) -> Colour:
-    """Black or white, whichever stands out more (WCAG 2.1, relative luminance)."""
-    luminance = relative_luminance(background)
-    return _BLACK if (luminance + 0.05) / 0.05 >= 1.05 / (luminance + 0.05) else _WHITE
+def _font_sizes(diagonal: float) -> list[int]:
+    """Sizes of letters to try, the largest first."""
+    size = float(max(_SMALLEST_FONT + 2, round(3 + diagonal * _FONT_SHARE)))
+    smallest = max(_SMALLEST_FONT, round(diagonal * _SMALL_FONT_SHARE))
+    sizes = []
+    while round(size) > smallest:
+        sizes.append(round(size))
+        size *= 0.75
+    return [*sizes, smallest]
 
 
-def relative_luminance(colour: Colour) -> float:
-    """Relative luminance of an sRGB colour, 0 for black to 1 for white (WCAG 2.1)."""
-    linear = [
-        value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
-        for value in (channel / 255 for channel in colour)
+def _texts(found: Detections, *, labels: bool, conf: bool) -> list[_Text]:
+    texts = []
+    for index, score in zip(found.class_id.tolist(), found.confidence.tolist(), strict=True):
+        share = f"{score:.0%}" if conf else ""
+        if not labels:
+            texts.append(_Text("", share, None))
+            continue
+        name, font = lettering.writable(found.names[index][: 4 * _LONGEST_NAME])
+        if not any(letter.isalnum() for letter in name):
+            # Nothing of it can be written here; the number still tells classes apart.
+            name, font = f"class {index}", None
+        if len(name) > _LONGEST_NAME:
+            name = name[: _LONGEST_NAME - 3] + "..."
+        # Two spaces, because names may be digits too.
+        texts.append(_Text(name, share and f"  {share}", font))
+    return texts
+
+
+def _arranged(
+    texts: list[_Text], boxes: IntArray, picture: tuple[int, int], sizes: list[int]
+) -> tuple[list[_Text], int, list[Place | None]]:
+    """The labels in the largest letters in which all have a good place, else in the smallest.
+
+    In the smallest, labels without a good place try again without their score.
+    """
+    for size in sizes[:-1]:
+        extents = _extents(texts, size)
+        covered = sum(width * height for width, height in extents)
+        if covered <= _MOST_COVERED * picture[0] * picture[1]:
+            places = place_labels(extents, boxes, picture)
+            hidden = [place.hidden if place else math.inf for place in places]
+            if sum(hidden) <= _MOST_HIDDEN * len(hidden):
+                return texts, size, places
+    size = sizes[-1]
+    places = place_labels(_extents(texts, size), boxes, picture)
+    if all(map(_is_good, places)):
+        return texts, size, places
+    texts = [
+        text if _is_good(place) else text.bare() for text, place in zip(texts, places, strict=True)
     ]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return texts, size, place_labels(_extents(texts, size), boxes, picture)
 
 
-def _pixels(box: Sequence[float], size: tuple[int, int]) -> Rectangle:
-    """The box as inclusive pixel corners inside the picture, at least one pixel large."""
-    width, height = size
-    x0 = min(max(math.floor(box[0]), 0), width - 1)
-    y0 = min(max(math.floor(box[1]), 0), height - 1)
-    x1 = min(max(math.ceil(box[2]) - 1, x0), width - 1)
-    y1 = min(max(math.ceil(box[3]) - 1, y0), height - 1)
-    return x0, y0, x1, y1
+def _extents(texts: list[_Text], size: int) -> list[tuple[int, int]]:
+    return [lettering.label_size((text.name, text.score), size, text.font) for text in texts]
 
 
-def _frame(pen: ImageDraw.ImageDraw, box: Rectangle, colour: Colour, line: int) -> None:
-    x0, y0, x1, y1 = box
+def _is_good(place: Place | None) -> bool:
+    return place is not None and place.hidden <= 2 * _MOST_HIDDEN
+
+
+def _pixels(xyxy: npt.NDArray[np.float32], size: tuple[int, int]) -> IntArray:
+    """The boxes as half-open pixels inside the picture, at least one pixel large; int64 [N, 4]."""
+    corner = np.array(size, np.float64) - 1
+    low = np.clip(np.floor(xyxy[:, :2].astype(np.float64)), 0, corner)
+    high = np.clip(np.ceil(xyxy[:, 2:].astype(np.float64)) - 1, low, corner) + 1
+    return np.concatenate([low, high], axis=1).astype(np.int64)
+
+
+def _frame(pen: ImageDraw.ImageDraw, box: list[int], its_look: Look, line: int) -> None:
+    x0, y0, x1, y1 = box[0], box[1], box[2] - 1, box[3] - 1
+    colour, against = its_look.colour, text_colour(its_look.colour)
+    stroke = line * (1 if its_look.dash == "dotted" else 4)
+    if its_look.dash != "solid" and min(x1 - x0, y1 - y0) > 6 * stroke:
+        # Between the dashes lies the opposite brightness, visible where the colour is not.
+        pen.rectangle((x0, y0, x1, y1), outline=against, width=line)
+        _dashes(pen, (x0, y0, x1, y1), its_look, line, stroke)
+        return
     # A thin line of the opposite brightness keeps the frame visible on its own colour.
     if line > 1 and min(x1 - x0, y1 - y0) > 4 * line:
         inner = (x0 + line, y0 + line, x1 - line, y1 - line)
-        pen.rectangle(inner, outline=text_colour(colour), width=max(1, line // 3))
-    pen.rectangle(box, outline=colour, width=line)
+        pen.rectangle(inner, outline=against, width=max(1, line // 3))
+    pen.rectangle((x0, y0, x1, y1), outline=colour, width=line)
 
 
-def _load_font(size: int) -> _Font:
-    try:
-        return ImageFont.load_default(size=size)
-    except (ImportError, TypeError):
-        # Without FreeType, or before Pillow 10.1, there is one bitmap font of one size.
-        return ImageFont.load_default()
-
-
-def _text_size(font: _Font, text: str) -> tuple[int, int]:
-    """Width and height of the label, one height for every text of the font."""
-    left, _, right, _ = font.getbbox(text)
-    _, top, _, bottom = font.getbbox("Ag")
-    margin = 2 * _padding(font)
-    return math.ceil(right - left) + margin, math.ceil(bottom - top) + margin
-
-
-def _padding(font: _Font) -> int:
-    return max(1, round(getattr(font, "size", 11) / 6))
-
-
-def place_label(
-    label: tuple[int, int], box: Rectangle, size: tuple[int, int], taken: list[Rectangle]
-) -> Rectangle | None:
-    """Where the label goes: above the box, else below it, else inside; None if it can't fit."""
-    width, height = label
-    if width > size[0] or height > size[1]:
-        return None
-    x0, y0, x1, y1 = box
-    left = min(x0, size[0] - width)
-    right = max(0, x1 + 1 - width)
-    corners = [(left, y0 - height), (right, y0 - height), (left, y1 + 1), (right, y1 + 1)]
-    corners += [(left, y0), (right, y1 + 1 - height)]
-    fitting = [
-        (x, y, x + width, y + height) for x, y in corners if y >= 0 and y + height <= size[1]
-    ]
-    for place in fitting:
-        if not any(_overlap(place, other) for other in taken):
-            return place
-    return fitting[0] if fitting else (left, 0, left + width, height)
-
-
-def _overlap(first: Rectangle, second: Rectangle) -> bool:
-    return (
-        first[0] < second[2]
-        and second[0] < first[2]
-        and first[1] < second[3]
-        and second[1] < first[3]
-    )
-
-
-def _label(
-    pen: ImageDraw.ImageDraw, place: Rectangle, text: str, font: _Font, colour: Colour
+def _dashes(
+    pen: ImageDraw.ImageDraw, box: Rectangle, its_look: Look, line: int, stroke: int
 ) -> None:
-    x0, y0, x1, y1 = place
-    pen.rectangle((x0, y0, x1 - 1, y1 - 1), fill=colour)
-    left, _, _, _ = font.getbbox(text)
-    _, top, _, _ = font.getbbox("Ag")
-    corner = (x0 + _padding(font) - left, y0 + _padding(font) - top)
-    pen.text(corner, text, fill=text_colour(colour), font=font)
+    """Strokes along the inside of the box, with one at each corner."""
+    x0, y0, x1, y1 = box
+    for low, high, horizontal in ((x0, x1, True), (y0, y1, False)):
+        # An odd number of equal parts begins and ends with a stroke.
+        parts = (high + 1 - low) // stroke | 1
+        ends = np.linspace(low, high + 1, parts + 1).round().astype(int).tolist()
+        for start, end in zip(ends[::2], ends[1::2], strict=True):
+            if horizontal:
+                pen.rectangle((start, y0, end - 1, y0 + line - 1), fill=its_look.colour)
+                pen.rectangle((start, y1 - line + 1, end - 1, y1), fill=its_look.colour)
+            else:
+                pen.rectangle((x0, start, x0 + line - 1, end - 1), fill=its_look.colour)
+                pen.rectangle((x1 - line + 1, start, x1, end - 1), fill=its_look.colour)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import subprocess
@@ -72,9 +73,112 @@ def test_the_terminal_shows_each_step_and_the_next_command(
     assert outcome.out.splitlines()[-1] == f"next: edgedet benchmark {MODEL} --threads 1,2"
 
 
+def test_a_csv_file_has_a_row_for_each_result(
+    benchmark: Callable[..., Any], tmp_path: Path
+) -> None:
+    assert benchmark(MODEL, FLOAT_MODEL, "--threads", "1,2").code == 0
+    directory = tmp_path / "runs/benchmark/exp"
+    content = json.loads((directory / "benchmark.json").read_text())
+    with (directory / "benchmark.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(Path(row["file"]).name, row["threads"]) for row in rows] == [
+        (MODEL.name, "1"),
+        (MODEL.name, "2"),
+        (FLOAT_MODEL.name, "1"),
+        (FLOAT_MODEL.name, "2"),
+    ]
+    for row, entry in zip(rows, content["results"], strict=True):
+        assert float(row["total_p95_ms"]) == entry["total"]["p95"]
+        assert float(row["inference_spread_ms"]) == entry["inference"]["spread"]
+        assert float(row["cold_total_ms"]) == entry["cold_start"]["total"]
+        assert int(row["multiply_adds"]) == 1806
+        assert row["ap"] == row["sustained_p50_ms"] == ""
+
+
+def test_a_sustained_run_and_a_profile_are_asked_for(
+    benchmark: Callable[..., Any], tmp_path: Path
+) -> None:
+    outcome = benchmark(MODEL, "--threads", "1,2", "--minutes", "0.02", "--profile")
+    assert outcome.code == 0
+    assert len(re.findall(r"minutes, [\d.]+ pictures/s, p50", outcome.out)) == 2
+    assert "G multiply-adds/s" in outcome.out
+    content = json.loads((tmp_path / "runs/benchmark/exp/benchmark.json").read_text())
+    for entry in content["results"]:
+        assert entry["sustained"]["windows"][0]["calls"] > 0
+    (profile,) = content["profiles"]
+    assert profile["threads"] == 1
+    assert sum(one["multiply_adds"] for one in profile["operators"]) == 1806
+    page = (tmp_path / "runs/benchmark/exp/benchmark.html").read_text()
+    for title in ("Latency", "Threads", "Sustained run", "Where the time goes", "Machine"):
+        assert title in page
+
+
+def test_a_profile_that_fails_does_not_lose_the_measurement(
+    benchmark: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgedet.benchmarks import operator_times
+
+    def profile(file: Path, *, threads: int) -> None:
+        raise EdgeDetError(f"{file} can't be profiled.")
+
+    monkeypatch.setattr(operator_times, "profile", profile)
+    outcome = benchmark(MODEL, "--threads", 1, "--profile", "--json")
+    assert outcome.code == 0
+    assert "note: " in outcome.err
+    assert json.loads(outcome.out)["profiles"] == []
+
+
+def test_accuracy_is_what_eval_measures(
+    benchmark: Callable[..., Any], edgedet: Callable[..., Any], tmp_path: Path
+) -> None:
+    pytest.importorskip("pycocotools")
+    data = write_coloured_squares(tmp_path)
+    outcome = benchmark(MODEL, "--threads", "1,2", "--data", data, "--json")
+    assert outcome.code == 0
+    scores = [entry["accuracy"] for entry in json.loads(outcome.out)["results"]]
+    evaluated = edgedet("eval", "--model", MODEL, "--data", data, "--json")
+    expected = json.loads(evaluated.out)["metrics"]["AP"]
+    assert [score["AP"] for score in scores] == pytest.approx([expected] * 2, abs=1e-5)
+    assert expected > 0
+    assert (scores[0]["images"], scores[0]["split"]) == (2, "val")
+    page = (tmp_path / "runs/benchmark/exp/benchmark.html").read_text()
+    assert "Accuracy and latency" in page
+
+
+def write_coloured_squares(directory: Path) -> Path:
+    """A data set of two pictures with a red square each; its data.yaml."""
+    images, labels = directory / "images" / "val", directory / "labels" / "val"
+    images.mkdir(parents=True)
+    labels.mkdir(parents=True)
+    for name, left in (("a", 32), ("b", 64)):
+        picture = np.full((128, 128, 3), 128, np.uint8)
+        picture[32:48, left : left + 16] = (255, 0, 0)
+        Image.fromarray(picture).save(images / f"{name}.png")
+        (labels / f"{name}.txt").write_text(f"0 {(left + 8) / 128} {40 / 128} 0.125 0.125\n")
+    data = directory / "data.yaml"
+    data.write_text("train: images/val\nval: images/val\nnames: [red, green, blue]\n")
+    return data
+
+
+def test_the_page_stands_alone_and_escapes_names(
+    benchmark: Callable[..., Any], tmp_path: Path
+) -> None:
+    named = tmp_path / "a<b>&.tflite"
+    named.write_bytes(MODEL.read_bytes())
+    assert benchmark(named, "--threads", 1).code == 0
+    page = (tmp_path / "runs/benchmark/exp/benchmark.html").read_text()
+    assert "a&lt;b&gt;&amp;.tflite" in page
+    assert "a<b>" not in page
+    assert re.findall(r'(?:src|href)="(?!data:)[^"]*"|@import|url\(', page) == []
+    assert "prefers-color-scheme: dark" in page
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        ([], "There is no model file to measure"),
+        ([MODEL, "--minutes", "0"], "minutes must be above 0"),
+        ([MODEL, "--data", "missing.yaml"], "missing.yaml"),
         (["missing.tflite"], "missing.tflite"),
         ([MODEL, "--threads", "0"], "--threads must be numbers from 1 up"),
         ([MODEL, "--threads", "two"], "--threads must be numbers from 1 up"),

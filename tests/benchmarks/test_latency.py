@@ -9,38 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from edgedet.benchmarks.latency import STAGES, Latency, Percentiles
+from edgedet.benchmarks.latency import STAGES, Latency
+from edgedet.benchmarks.timing_statistics import Percentiles
 from edgedet.errors import InvalidInputError
 
 Measure = Callable[..., list[Latency]]
 MakeFile = Callable[..., Path]
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ([7.0], (7.0, 7.0, 7.0, 7.0)),
-        ([1.0, 3.0], (2.0, 2.0, 2.8, 2.98)),
-        # Rank p * (n - 1) among 0..100.
-        (list(range(101)), (50.0, 50.0, 90.0, 99.0)),
-        ([1.0] * 9 + [11.0], (2.0, 1.0, 2.0, 10.1)),
-    ],
-)
-def test_percentiles(values: list[float], expected: tuple[float, ...]) -> None:
-    found = Percentiles.of(values)
-    assert (found.mean, found.p50, found.p90, found.p99) == pytest.approx(expected)
-
-
-@settings(deadline=None)
-@given(st.lists(st.floats(0.001, 1000), min_size=1, max_size=50), st.randoms())
-def test_percentiles_rise_and_do_not_depend_on_the_order(values: list[float], random: Any) -> None:
-    found = Percentiles.of(values)
-    random.shuffle(values)
-    assert Percentiles.of(values).p90 == found.p90
-    assert min(values) <= found.p50 <= found.p90 <= found.p99 <= max(values)
 
 
 def test_the_steps_and_the_whole_call_are_timed(measure: Measure, make_file: MakeFile) -> None:
@@ -100,7 +75,7 @@ def test_warm_up_and_first_calls_of_turns_do_not_count(
     # Three slow warm-up calls, then in each turn a slow call and five fast ones.
     workbench.milliseconds["a"] = [900.0] * 3 + ([90.0] + [4.0] * 5) * 10
     (result,) = measure(make_file("a"), runs=50, warmup=3)
-    assert result.stages["total"] == Percentiles(4.0, 4.0, 4.0, 4.0)
+    assert result.stages["total"] == Percentiles(4.0, 0.0, 4.0, 4.0, 4.0, 4.0)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +101,19 @@ def test_stability(
     (result,) = measure(make_file("a"), runs=50, warmup=0)
     assert (result.tail, result.drift) == pytest.approx((tail, drift), rel=1e-3)
     assert result.stable is stable
+
+
+def test_the_median_of_each_round_and_every_call_are_kept_in_order(
+    measure: Measure, make_file: MakeFile, workbench: Any
+) -> None:
+    # Each turn: one uncounted call and two counted.
+    workbench.milliseconds["a"] = [
+        value for number in range(10) for value in (99.0, number + 4.0, number + 5.0)
+    ]
+    (result,) = measure(make_file("a"), runs=20, warmup=0)
+    assert result.rounds["total"] == tuple(number + 4.5 for number in range(10))
+    assert result.rounds["inference"] == tuple((number + 4.5) / 2 for number in range(10))
+    assert result.calls == tuple(value for n in range(10) for value in (n + 4.0, n + 5.0))
 
 
 def test_every_detector_is_closed_even_after_a_failure(
@@ -173,7 +161,10 @@ def test_no_file_is_refused(measure: Measure) -> None:
 def test_the_result_as_json_values(measure: Measure, make_file: MakeFile) -> None:
     (result,) = measure(make_file("a.tflite"))
     content = json.loads(json.dumps(result.to_dict()))
-    assert content["inference"] == {"mean": 2.0, "p50": 2.0, "p90": 2.0, "p99": 2.0}
+    alike = dict.fromkeys(("mean", "p50", "p90", "p95", "p99"), 2.0)
+    assert content["inference"] == {**alike, "spread": 0.0}
+    assert content["rounds"]["preprocess"] == [1.0] * 10
+    assert content["calls"] == [4.0] * 50
     assert content["cold_start"] == {"import": 100, "load": 20, "first_detect": 5, "total": 125}
     assert content["peak_memory_bytes"] == 2**26
     assert content["stability"] == {"stable": True, "tail": 1.0, "drift": 1.0}

@@ -130,8 +130,8 @@ def test_steps_come_cheapest_first_and_go_on_from_the_best(run: Run) -> None:
     best = QuantizationSettings("percentile", bias_correction=True)
     assert [settings for _, settings in fake.converted] == [
         QuantizationSettings(),
-        QuantizationSettings("percentile"),
         QuantizationSettings("mse"),
+        QuantizationSettings("percentile"),
         best,
         QuantizationSettings("percentile", bias_correction=True, equalization=True),
         QuantizationSettings("percentile", True, False, ("layer0",)),

@@ -197,6 +197,15 @@ def test_every_layout_gives_the_same_samples(
     assert second.boxes.shape == (0, 4)
 
 
+def test_a_data_set_reads_the_same_from_inside_its_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = described(tmp_path, **ultralytics(tmp_path))
+    monkeypatch.chdir(path.parent)
+    boxes = [len(sample.boxes) for sample in load_dataset(path.name, "train").samples]
+    assert boxes == [len(sample.boxes) for sample in load_dataset(path, "train").samples] == [1, 0]
+
+
 def test_pictures_without_labels_need_the_format_named(tmp_path: Path) -> None:
     picture(tmp_path / "images" / "a.jpg")
 

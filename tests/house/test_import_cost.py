@@ -44,6 +44,8 @@ def test_importing_edgedet_takes_less_than_0_3_s() -> None:
         "edgedet.cli.detect",
         "edgedet.cli.info",
         "edgedet.cli.benchmark",
+        "edgedet.cli.doctor",
+        "edgedet.cli.recommend",
     ],
 )
 def test_runs_with_the_runtime_dependencies_only(module: str) -> None:

@@ -96,6 +96,9 @@ def test_options_reach_the_detector(edgedet, int8_file, picture):
     base = ("detect", "--model", int8_file, "--source", picture, "--json", "--no-save")
     few = json.loads(edgedet(*base, "--max-det", 1, "--threads", 2, "--engine", "litert").out)
     assert (len(few["images"][0]["detections"]), few["threads"]) == (1, 2)
+    tiled = json.loads(edgedet(*base, "--tile", 32, "--overlap", 0.5).out)
+    assert tiled["images"][0]["speed"].keys() >= few["images"][0]["speed"].keys()
+    assert {entry["label"] for entry in tiled["images"][0]["detections"]} == {"red", "blue"}
     none = json.loads(edgedet(*base, "--conf", 1).out)
     assert none["images"][0]["detections"] == []
 
@@ -179,9 +182,13 @@ def bad_calls():
     yield {"--source": "text.png"}, "text.png is no picture"
     yield {"--source": "nothing"}, "There is no picture in the directory nothing"
     yield {"--source": "*.nef"}, "No file matches"
-    yield {"--source": "clip.mp4"}, "clip.mp4 is a video"
-    yield {"--source": "https://example.org/a.png"}, "is an address"
-    yield {"--source": "0"}, "cameras are not read"
+    yield {"--source": "clip.mp4"}, "clip.mp4 is no video that can be read"
+    yield {"--source": "missing.mp4"}, "There is no video missing.mp4"
+    yield {"--source": "file:///etc/passwd"}, "is no address that edgedet reads"
+    yield {"--source": "http://127.0.0.1:9/a.png"}, "can't be reached"
+    yield {"--source": "98"}, "There is no camera 98"
+    yield {"--vid-stride": 0}, "vid_stride must be"
+    yield {"--tile": 3}, "tile must be"
     yield {"--source": ""}, "The source is empty"
     yield {"--model": "missing.tflite"}, "There is no model file missing.tflite"
     yield {"--model": "garbage.tflite"}, "garbage.tflite carries no edgedet model spec"
@@ -198,8 +205,9 @@ def bad_calls():
 
 @pytest.mark.parametrize(("options", "message"), list(bad_calls()))
 def test_bad_input_gives_one_sentence_and_leaves_nothing(
-    edgedet, int8_file, picture, tmp_path, options, message
+    edgedet, int8_file, picture, tmp_path, monkeypatch, options, message
 ):
+    monkeypatch.setenv("no_proxy", "*")
     (tmp_path / "nothing").mkdir()
     (tmp_path / "empty.png").write_bytes(b"")
     (tmp_path / "text.png").write_text("hello")

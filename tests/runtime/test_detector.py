@@ -122,8 +122,10 @@ def test_grey_arrays_are_handled(detector, shape):
         (np.zeros((8, 0), np.uint8), "no pixels"),
         (np.broadcast_to(np.uint8(0), (2**21, 1, 3)), "sides end at"),
         (None, "type NoneType is no image"),
-        (7, "type int is no image"),
-        (b"picture.jpg", "type bytes is no image"),
+        (7.0, "type float is no image"),
+        (True, "type bool is no image"),
+        (77, "There is no camera 77"),
+        (b"picture.jpg", "The encoded picture is no picture"),
         ([None], "type NoneType is no image"),
         ("", "source is empty"),
     ],
@@ -152,12 +154,15 @@ def test_bad_images_are_refused_in_one_sentence(detector, image, message):
         ("max_det", 1.5),
         ("max_det", 10**9),
         ("max_det", True),
+        ("vid_stride", 0),
+        ("vid_stride", 1.5),
+        ("vid_stride", True),
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
 def test_bad_arguments_are_named(detector, scene, argument, value, stream):
     with pytest.raises(InvalidInputError, match=f"^{argument} must be"):
-        detector.detect(scene(8, 8), stream=stream, **{argument: value})
+        detector.detect([scene(8, 8)], stream=stream, **{argument: value})
 
 
 def test_many_threads_share_one_detector(int8_file, scene):
