@@ -163,6 +163,8 @@ def test_an_interrupted_stream_leaves_a_whole_video(int8_file, tmp_path, scene):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # What a shell starts in the background ignores interrupts, and so would this process.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         run = tmp_path / "runs/detect/exp"
         while process.poll() is None and not list(run.glob(".video.*")):
