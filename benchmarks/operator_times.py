@@ -213,25 +213,26 @@ def _openvino(path: Path, threads: int, runs: int) -> tuple[float, list[Operator
     passes = []
     for number in range(runs + 1):
         request.infer()
-        rows = [
-            (node.node_name, f"{node.node_type} {node.exec_type}", node.real_time.total_seconds())
-            for node in request.get_profiling_info()
-            if "NOT_RUN" not in str(node.status)
-        ]
+        rows = request.get_profiling_info()
         whole = float(request.latency)
         if number:
             passes.append((whole, rows))
     operators = []
-    for place, (name, kind, _) in enumerate(passes[0][1]):
-        spent = midmean([rows[place][2] for _, rows in passes])
+    for nodes in zip(*(rows for _, rows in passes), strict=True):
+        name, kind = nodes[0].node_name, f"{nodes[0].node_type} {nodes[0].exec_type}"
         names = origins.get(name, [name])
+        multiply_adds = sum(work.get(origin, 0) for origin in dict.fromkeys([name, *names]))
+        # One below a microsecond counts as not run too; what multiplies did.
+        if not multiply_adds and all("NOT_RUN" in str(node.status) for node in nodes):
+            continue
+        spent = midmean([node.real_time.total_seconds() for node in nodes])
         operators.append(
             OperatorTime(
                 name,
                 kind,
                 _openvino_path([name, *names]),
                 1e3 * spent,
-                sum(work.get(origin, 0) for origin in dict.fromkeys([name, *names])),
+                multiply_adds,
             )
         )
     remark = ""
