@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from PIL import Image
 from edgedet.benchmarks.fingerprint import describe, fingerprint
 from edgedet.benchmarks.native_timing import table
 from edgedet.benchmarks.peers.contenders import ENVIRONMENTS, Contender, of_file, of_others
-from edgedet.benchmarks.peers.turns import Worker, middle, take_turns
+from edgedet.benchmarks.peers.turns import Worker, take_turns
 from edgedet.benchmarks.pictures import standard_picture
 from edgedet.errors import EdgeDetError
 from edgedet.files import write_text
@@ -97,7 +98,7 @@ def measure(
         return [
             Result(
                 contender,
-                middle(mine),
+                median(mine),
                 worker.facts["boxes"],
                 worker.facts.get("multiply_adds", contender.multiply_adds),
                 worker.facts,

@@ -7,7 +7,6 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import median
 from typing import IO, Any
 
 from edgedet.errors import EdgeDetError
@@ -97,8 +96,3 @@ def take_turns(workers: Sequence[Worker], rounds: int, runs: int) -> list[list[f
         for place in places if turn % 2 == 0 else reversed(places):
             times[place] += workers[place].run(runs)
     return times
-
-
-def middle(times: Sequence[float]) -> float:
-    """The median."""
-    return float(median(times))
