@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import subprocess
 import sys
@@ -19,12 +18,12 @@ from edgedet.benchmarks.peak import measured_peak
 from edgedet.benchmarks.timing_statistics import midmean
 from edgedet.errors import EdgeDetError, InvalidInputError
 from edgedet.packages import import_openvino
+from edgedet.runtime.cost import OPENVINO_KINDS, openvino_multiply_adds
 from edgedet.runtime.detector import Detector
 
 _ENGINES = ("litert", "openvino")
 _RUNS = 40
 _TIMEOUT_S = 600
-_WEIGHTED_OPENVINO = ("Convolution", "GroupConvolution", "MatMul")
 
 
 @dataclass(frozen=True)
@@ -251,13 +250,9 @@ def _openvino_multiply_adds(model: Any) -> Mapping[str, int]:
     found = {}
     for node in model.get_ops():
         kind = node.get_type_name()
-        if kind not in _WEIGHTED_OPENVINO or node.get_output_partial_shape(0).is_dynamic:
+        if kind not in OPENVINO_KINDS or node.get_output_partial_shape(0).is_dynamic:
             continue
-        kernel = list(node.get_input_shape(1))
-        # [out, in, rows, columns]; with groups before, [groups, out, in, rows, columns].
-        outputs = kernel[0] * kernel[1] if kind == "GroupConvolution" else kernel[0]
-        if kind == "MatMul":
-            outputs = list(node.get_output_shape(0))[-1]
-        positions = math.prod(node.get_output_shape(0))
-        found[node.get_friendly_name()] = positions * math.prod(kernel) // outputs
+        found[node.get_friendly_name()] = openvino_multiply_adds(
+            kind, list(node.get_input_shape(1)), list(node.get_output_shape(0))
+        )
     return found

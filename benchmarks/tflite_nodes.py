@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import math
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any
+
+from edgedet.runtime.cost import tflite_kind, tflite_kinds, tflite_multiply_adds
 
 # How XNNPACK's name of an operator begins, and the TFLite operators that it computes.
 _FAMILIES: dict[str, tuple[str, ...]] = {
@@ -86,17 +87,13 @@ def read_graph(model: bytes) -> Graph:
         ImportError: LiteRT's schema module is not installed.
     """
     schema: Any = importlib.import_module("ai_edge_litert.schema_py_generated")
-    kinds = {
-        value: name for name, value in vars(schema.BuiltinOperator).items() if type(value) is int
-    }
+    kinds = tflite_kinds(schema)
     root = schema.Model.GetRootAs(model, 0)
     graph = root.Subgraphs(0)
     nodes = []
     for index in range(graph.OperatorsLength()):
         operator = graph.Operators(index)
-        code = root.OperatorCodes(operator.OpcodeIndex())
-        # Codes below 127 live in the older field, of one byte.
-        kind = kinds[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
+        kind = tflite_kind(kinds, root, operator)
         inputs = [int(operator.Inputs(place)) for place in range(operator.InputsLength())]
         outputs = [int(operator.Outputs(place)) for place in range(operator.OutputsLength())]
         name = (graph.Tensors(outputs[0]).Name() or b"").decode("utf-8", "replace")
@@ -107,7 +104,7 @@ def read_graph(model: bytes) -> Graph:
                 name,
                 tuple(number for number in inputs if number >= 0),
                 tuple(outputs),
-                _multiply_adds(graph, kind, inputs, outputs),
+                tflite_multiply_adds(graph, operator, kind),
             )
         )
     written = {number for node in nodes for number in node.outputs}
@@ -202,17 +199,3 @@ def _fits(name: str, node: Node) -> bool:
     if "DWConv" in name:
         return node.kind == "DEPTHWISE_CONV_2D"
     return any(node.kind in kinds for family, kinds in _FAMILIES.items() if name.startswith(family))
-
-
-def _multiply_adds(graph: Any, kind: str, inputs: Sequence[int], outputs: Sequence[int]) -> int:
-    if kind not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
-        return 0
-    kernel = _shape(graph, inputs[1])
-    # Kernels are [out, rows, columns, in], depthwise ones [1, rows, columns, out].
-    per_output = math.prod(kernel[1:3] if kind == "DEPTHWISE_CONV_2D" else kernel[1:])
-    return math.prod(_shape(graph, outputs[0])) * per_output
-
-
-def _shape(graph: Any, number: int) -> list[int]:
-    tensor = graph.Tensors(number)
-    return [int(tensor.Shape(axis)) for axis in range(tensor.ShapeLength())]

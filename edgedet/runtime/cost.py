@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import struct
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,11 @@ from typing import Any
 from edgedet import archive
 from edgedet.archive.onnx import Graph
 from edgedet.archive.openvino import Network
+
+OPENVINO_KINDS = ("Convolution", "GroupConvolution", "MatMul")
+"""OpenVINO's layers that multiply."""
+
+_TFLITE_KINDS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
 @dataclass(frozen=True)
@@ -59,11 +65,9 @@ def count_openvino(network: Network) -> Cost:
     for number, layer in network.layers.items():
         if len(layer.inputs) != 2 or len(layer.sources) != 2:
             continue
-        if layer.kind in ("Convolution", "GroupConvolution", "MatMul"):
+        if layer.kind in OPENVINO_KINDS:
             kernel = layer.inputs[1]
-            # [out, in, rows, columns]; with groups before, [groups, out, in, rows, columns].
-            outputs = kernel[0] * kernel[1] if layer.kind == "GroupConvolution" else kernel[0]
-            multiply_adds += math.prod(layer.outputs[0].shape) * math.prod(kernel) // outputs
+            multiply_adds += openvino_multiply_adds(layer.kind, kernel, layer.outputs[0].shape)
             weights[layer.sources[1][0]] = math.prod(kernel)
             weighted.add(number)
         elif layer.kind == "Add" and len(layer.outputs[0].shape) == 4:
@@ -75,6 +79,22 @@ def count_openvino(network: Network) -> Cost:
                 ):
                     weights[layer.sources[other][0]] = channels
     return Cost(sum(weights.values()), multiply_adds)
+
+
+def openvino_multiply_adds(kind: str, kernel: Sequence[int], result: Sequence[int]) -> int:
+    """Multiply-adds of an OpenVINO layer, from the shapes of its kernel and of its result.
+
+    Args:
+        kind: one of `OPENVINO_KINDS`.
+        kernel: [out, in, rows, columns]; with groups [groups, out, in, rows, columns]; a dense
+            layer's either way round.
+        result: a dense layer's ends in its outputs.
+    """
+    if kind == "MatMul":
+        outputs = result[-1]
+    else:
+        outputs = kernel[0] * kernel[1] if kind == "GroupConvolution" else kernel[0]
+    return math.prod(result) * math.prod(kernel) // outputs
 
 
 def count_onnx(graph: Graph) -> Cost | None:
@@ -117,26 +137,58 @@ def count_cost(model: bytes) -> Cost | None:
 def _walk(schema: Any, model: bytes) -> Cost:
     root = schema.Model.GetRootAs(model, 0)
     graph = root.Subgraphs(0)
-    operator = schema.BuiltinOperator
-    depthwise = operator.DEPTHWISE_CONV_2D
-    weighted = (operator.CONV_2D, depthwise, operator.FULLY_CONNECTED)
+    kinds = tflite_kinds(schema)
     weights: dict[int, int] = {}
     multiply_adds = 0
     for index in range(graph.OperatorsLength()):
         node = graph.Operators(index)
-        code = root.OperatorCodes(node.OpcodeIndex())
-        # Codes below 127 live in the older field, of one byte.
-        kind = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
-        if kind not in weighted:
+        kind = tflite_kind(kinds, root, node)
+        if kind not in _TFLITE_KINDS:
             continue
-        kernel = _shape(graph, node.Inputs(1))
         for place in range(1, node.InputsLength()):
             if node.Inputs(place) >= 0:
                 weights[node.Inputs(place)] = math.prod(_shape(graph, node.Inputs(place)))
-        # Kernels are [out, rows, columns, in], depthwise ones [1, rows, columns, out].
-        per_output = math.prod(kernel[1:3] if kind == depthwise else kernel[1:])
-        multiply_adds += math.prod(_shape(graph, node.Outputs(0))) * per_output
+        multiply_adds += tflite_multiply_adds(graph, node, kind)
     return Cost(parameters=sum(weights.values()), multiply_adds=multiply_adds)
+
+
+def tflite_kinds(schema: Any) -> dict[int, str]:
+    """Names of TensorFlow Lite's builtin operators by their codes.
+
+    Args:
+        schema: LiteRT's module of generated readers.
+    """
+    codes = vars(schema.BuiltinOperator)
+    return {code: name for name, code in codes.items() if type(code) is int}
+
+
+def tflite_kind(kinds: Mapping[int, str], model: Any, operator: Any) -> str:
+    """Name of an operator's kind, `CONV_2D` for example; "" of one that the schema doesn't know.
+
+    Args:
+        kinds: of `tflite_kinds`.
+        model: generated reader of the whole model.
+        operator: generated reader of the operator.
+    """
+    code = model.OperatorCodes(operator.OpcodeIndex())
+    # Codes below 127 live in the older field, of one byte.
+    return kinds.get(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), "")
+
+
+def tflite_multiply_adds(graph: Any, operator: Any, kind: str) -> int:
+    """Multiply-adds of an operator of a TensorFlow Lite graph; 0 if it has no kernel.
+
+    Args:
+        graph: generated reader of the subgraph.
+        operator: generated reader of the operator.
+        kind: its name.
+    """
+    if kind not in _TFLITE_KINDS:
+        return 0
+    kernel = _shape(graph, operator.Inputs(1))
+    # Kernels are [out, rows, columns, in], depthwise ones [1, rows, columns, out].
+    per_output = math.prod(kernel[1:3] if kind == "DEPTHWISE_CONV_2D" else kernel[1:])
+    return math.prod(_shape(graph, operator.Outputs(0))) * per_output
 
 
 def _shape(graph: Any, index: int) -> list[int]:
