@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgedet.benchmarks.charts import (
+from edgedet.benchmarks.operator_times import Profile
+from edgedet.benchmarks.recommendation import candidates, pareto
+from edgedet.cli.benchmark_charts import (
     STYLE,
     Point,
     Series,
@@ -16,8 +18,6 @@ from edgedet.benchmarks.charts import (
     icicle,
     line_chart,
 )
-from edgedet.benchmarks.operator_times import Profile
-from edgedet.benchmarks.recommendation import candidates, pareto
 from edgedet.evaluation.page import Cell, escaped, page, section, table
 
 Result = Mapping[str, Any]

@@ -84,6 +84,20 @@ def reliability_chart(bins: Sequence[tuple[float, int, float, float]], *, title:
     return "".join(parts)
 
 
+def legend(entries: Sequence[tuple[str, str]]) -> str:
+    """Lines and their names.
+
+    Args:
+        entries: (class of the style sheet, name).
+    """
+    listed = "".join(
+        f'<li><svg viewBox="0 0 22 10"><path class="line {style}" d="M0 5H22"/></svg>'
+        f"{escaped(text)}</li>"
+        for style, text in entries
+    )
+    return f'<ul class="key">{listed}</ul>'
+
+
 def heat_map(labels: Sequence[str], counts: NDArray[np.int64], shares: NDArray[np.float64]) -> str:
     """A confusion matrix: rows are the truth, columns what was detected.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,11 +11,12 @@ from edgedet.evaluation.charts import (
     Mark,
     barred,
     heat_map,
+    legend,
     line_chart,
     reliability_chart,
 )
 from edgedet.evaluation.coco import RECALLS
-from edgedet.evaluation.page import Cell, escaped, name_of, section, shortened, table
+from edgedet.evaluation.page import Cell, name_of, section, shortened, table
 from edgedet.evaluation.plots import known_and_named
 from edgedet.evaluation.points import points, signed
 
@@ -59,7 +59,7 @@ def curves_section(result: EvaluationResult, diagnosis: Diagnosis) -> str:
         title="Precision, recall and F1 against the confidence",
         marks=marks,
     )
-    key = _key([("c0", "precision"), ("c1 dash", "recall"), ("mean", "F1")])
+    key = legend([("c0", "precision"), ("c1 dash", "recall"), ("mean", "F1")])
     chosen = {id(entry) for entry in named}
     styles = [f"c{index % 6}{' dash' if index >= 6 else ''}" for index in range(len(named))]
     lines = [
@@ -92,7 +92,7 @@ def curves_section(result: EvaluationResult, diagnosis: Diagnosis) -> str:
         "Which confidence to use",
         '<div class="columns">',
         f"<figure><h3>Precision and recall at each confidence</h3>{confidence}{key}</figure>",
-        f"<figure><h3>Precision against recall by class, AP50{which}</h3>{recall}{_key(entries)}"
+        f"<figure><h3>Precision against recall by class, AP50{which}</h3>{recall}{legend(entries)}"
         "</figure></div>",
         lead=_which_confidence(diagnosis),
     )
@@ -197,12 +197,3 @@ def calibration_section(diagnosis: Diagnosis) -> str:
         f"average, and {found.precision:.0%} of them are right: the detector is {told}. Bars on "
         f"the dashed line would be perfect; expected calibration error {found.error:.3f}.",
     )
-
-
-def _key(entries: Sequence[tuple[str, str]]) -> str:
-    listed = "".join(
-        f'<li><svg viewBox="0 0 22 10"><path class="line {style}" d="M0 5H22"/></svg>'
-        f"{escaped(text)}</li>"
-        for style, text in entries
-    )
-    return f'<ul class="key">{listed}</ul>'

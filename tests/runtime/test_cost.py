@@ -6,7 +6,7 @@ import types
 import pytest
 
 from edgedet.archive import read_model
-from edgedet.runtime.cost import Cost, count_cost
+from edgedet.runtime.cost import Cost, count_cost, openvino_multiply_adds
 
 
 def test_convolutions_are_counted(float_file):
@@ -89,3 +89,10 @@ def schema(nodes, tensors):
         Model=types.SimpleNamespace(GetRootAs=lambda *_: model),
         BuiltinOperator=types.SimpleNamespace(CONV_2D=3, DEPTHWISE_CONV_2D=4, FULLY_CONNECTED=9),
     )
+
+
+def test_openvino_kernels_are_laid_out_by_kind() -> None:
+    assert openvino_multiply_adds("Convolution", (8, 3, 3, 3), (1, 8, 4, 4)) == 16 * 8 * 27
+    assert openvino_multiply_adds("GroupConvolution", (8, 1, 1, 3, 3), (1, 8, 4, 4)) == 16 * 8 * 9
+    for kernel in ((5, 3), (3, 5)):
+        assert openvino_multiply_adds("MatMul", kernel, (2, 5)) == 2 * 5 * 3

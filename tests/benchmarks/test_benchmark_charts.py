@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgedet.benchmarks.blocks import Block, block_path, block_tree
-from edgedet.benchmarks.charts import (
+from edgedet.cli.benchmark_charts import (
     Point,
     Series,
     accuracy_chart,

@@ -6,7 +6,6 @@ They are coloured by the style sheet of the page they stand in, so that they sui
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgedet.benchmarks.blocks import Block
+from edgedet.evaluation.charts import legend
+from edgedet.evaluation.page import escaped, shortened
 
 STYLE = """
 .dot { fill: var(--card); stroke-width: 3; } .best { fill: var(--ink); }
@@ -102,9 +103,9 @@ class _Frame:
         middle = (_TOP + bottom) / 2
         parts.append(
             f'<text class="axis" x="{(_LEFT + self.width - _RIGHT) / 2}" y="{_HEIGHT - 6}" '
-            f'text-anchor="middle">{_escaped(x_label)}</text>'
+            f'text-anchor="middle">{escaped(x_label)}</text>'
             f'<text class="axis" transform="translate(13 {middle}) rotate(-90)" '
-            f'text-anchor="middle">{_escaped(y_label)}</text>'
+            f'text-anchor="middle">{escaped(y_label)}</text>'
         )
         return "".join(parts)
 
@@ -139,7 +140,7 @@ def accuracy_chart(points: Sequence[Point], *, x_label: str, y_label: str, title
         told = f"{point.label}: {point.x:.2f} ms, AP {point.y:.1f}"
         parts.append(
             f'<circle class="dot c{point.colour % COLOURS}" cx="{x}" cy="{y}" r="5">'
-            f"<title>{_escaped(told)}</title></circle>"
+            f"<title>{escaped(told)}</title></circle>"
         )
         left, baseline = _label_place(point.label, x, y, taken)
         # Ends at its dot where it stands before it, however wide the letters turn out.
@@ -147,7 +148,7 @@ def accuracy_chart(points: Sequence[Point], *, x_label: str, y_label: str, title
         place = f'x="{left:.1f}"' if left > x else f'x="{end:.1f}" text-anchor="end"'
         parts.append(
             f'<text class="label halo" {place} y="{baseline:.1f}">'
-            f"{_escaped(_short(point.label, 44))}</text>"
+            f"{escaped(shortened(point.label, 44))}</text>"
         )
     return "".join([*parts, "</svg>"])
 
@@ -231,7 +232,7 @@ def line_chart(
         joined = " ".join(f"{x},{y}" for x, y in places)
         parts.append(
             f'<polyline class="line {colour}" points="{joined}">'
-            f"<title>{_escaped(line.name)}</title></polyline>"
+            f"<title>{escaped(line.name)}</title></polyline>"
         )
         if len(places) <= 12:
             parts += [
@@ -242,12 +243,12 @@ def line_chart(
 
 def colour_key(names: Sequence[tuple[str, int]]) -> str:
     """The names of lines or dots beside their colours."""
-    entries = "".join(
-        f'<li><svg viewBox="0 0 22 10"><path class="line c{colour % COLOURS}'
-        f'{" dash" if colour >= COLOURS else ""}" d="M0 5H22"/></svg>{_escaped(name)}</li>'
-        for name, colour in names
+    return legend(
+        [
+            (f"c{place % COLOURS}{' dash' if place >= COLOURS else ''}", name)
+            for name, place in names
+        ]
     )
-    return f'<ul class="key">{entries}</ul>'
 
 
 def icicle(root: Block, *, peak: float, title: str, depth: int = 3) -> str:
@@ -277,15 +278,15 @@ def icicle(root: Block, *, peak: float, title: str, depth: int = 3) -> str:
             )
         strength = 0.18 + 0.5 * min(1.0, rate / peak) ** 0.5 if block.multiply_adds else 0.22
         letters = int((width - 8) / _LETTER)
-        text = _short(f"{block.name} {share:.0%}" if share >= 0.005 else block.name, letters)
+        text = shortened(f"{block.name} {share:.0%}" if share >= 0.005 else block.name, letters)
         if letters < min(4, len(block.name)):
             text = ""
         style = "block" if block.multiply_adds else "block idle"
         parts.append(
-            f'<g class="{style}"><title>{_escaped(told)}</title><rect x="{left:.1f}" '
+            f'<g class="{style}"><title>{escaped(told)}</title><rect x="{left:.1f}" '
             f'y="{row * _ROW}" width="{width:.1f}" height="{_ROW - 1}" '
             f'fill-opacity="{strength:.2f}"/>'
-            f'<text x="{left + 4:.1f}" y="{row * _ROW + 17}">{_escaped(text)}</text></g>'
+            f'<text x="{left + 4:.1f}" y="{row * _ROW + 17}">{escaped(text)}</text></g>'
         )
         if row < depth and block.milliseconds > 0:
             for part in block.parts.values():
@@ -322,19 +323,11 @@ def _label_place(
 
 
 def _label_width(label: str) -> float:
-    return _LETTER * len(_short(label, 44))
+    return _LETTER * len(shortened(label, 44))
 
 
 def _open(width: int, height: int, title: str) -> str:
     return (
         f'<svg class="chart" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        f'role="img" aria-label="{_escaped(title)}">'
+        f'role="img" aria-label="{escaped(title)}">'
     )
-
-
-def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: max(0, most - 1)] + "…"
-
-
-def _escaped(text: str) -> str:
-    return html.escape(" ".join(text.split()), quote=True)
